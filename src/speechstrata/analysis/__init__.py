@@ -1,0 +1,1 @@
+"""What a layer holds: CCA, mutual information and sentence similarity over pooled states."""

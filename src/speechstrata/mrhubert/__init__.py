@@ -1,0 +1,1 @@
+"""HuBERT and Multi-Resolution HuBERT: the network, its named configurations and its checkpoints."""

@@ -1,0 +1,1 @@
+"""Masked unit prediction: targets, masks, objective and training."""
