@@ -82,7 +82,7 @@ SMALL_CORPUS = Protocol(
     mi_fit_per_word=600,
 )
 
-#: A corpus carries the published protocol where its word and phone samples reach so many spans (published: about 7,000).
+#: A corpus carries the published protocol where its word and phone samples reach so many spans (7,000 as published).
 PUBLISHED_SAMPLE_FLOOR = 6000
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from speechstrata.analysis.config import SpanRule
 from speechstrata.encoders.base import Layer
 
-Unit = Literal["phone", "word"]
+Unit = Literal["phone", "word", "sentence"]
 
 #: Labels that mark silence or noise in the usual alignments; they are not linguistic units.
 NOT_SPEECH = frozenset({"", "SIL", "SP", "SPN", "NSN", "SPOKEN_NOISE", "<EPS>", "<UNK>", "<SIL>", "+NSN+", "+SPN+"})
@@ -25,7 +25,7 @@ class Spans:
     """The labelled spans of a corpus, one row each.
 
     Attributes:
-        unit: "phone" or "word".
+        unit: "phone", "word", or "sentence" (a whole utterance).
         utterance: (n,) index into ``utterance_ids``.
         start: (n,) seconds from the start of the utterance's audio.
         end: (n,) seconds.
@@ -91,6 +91,23 @@ def collect_spans(cuts: Iterable[Any], unit: Unit, min_seconds: float = 0.0) -> 
     )
 
 
+def whole_utterances(utterance_ids: Sequence[str], speakers: Sequence[str], durations: Sequence[float]) -> Spans:
+    """One "sentence" span per utterance, labelled by the utterance's id."""
+    order = sorted(range(len(utterance_ids)), key=lambda number: utterance_ids[number])
+    label = np.empty(len(order), dtype=np.int64)
+    label[order] = np.arange(len(order))
+    return Spans(
+        unit="sentence",
+        utterance=np.arange(len(utterance_ids)),
+        start=np.zeros(len(utterance_ids)),
+        end=np.asarray(durations, dtype=np.float64),
+        label=label,
+        labels=tuple(utterance_ids[number] for number in order),
+        utterance_ids=tuple(utterance_ids),
+        speakers=tuple(speakers),
+    )
+
+
 def frame_ranges(
     start: NDArray[np.float64],
     end: NDArray[np.float64],
@@ -116,13 +133,15 @@ def frame_ranges(
         layer: its ``stride`` and ``offset`` are used.
         sample_rate: of the encoder that the layer belongs to, in hertz.
         frames: (n,) how many frames the layer has for the utterance of each span; at least 1.
-        unit: "word" or "phone".
+        unit: "phone", "word", or "sentence", which takes every frame of its utterance.
         rule: "published" or "centred".
 
     Returns:
         ``first`` and ``stop``, each (n,): at least one frame each, all inside the utterance. A span that begins
         after the last frame's start takes the last frame.
     """
+    if unit == "sentence":
+        return np.zeros_like(frames), frames.copy()
     begin_sample = np.rint(start * sample_rate).astype(np.int64)
     end_sample = np.rint(end * sample_rate).astype(np.int64)
     if rule == "published":

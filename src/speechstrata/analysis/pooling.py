@@ -1,0 +1,170 @@
+"""Pool the states of every layer as they appear: means over spans, into memory-mapped rows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from speechstrata.analysis.config import SpanRule
+from speechstrata.analysis.spans import Spans, Unit, frame_ranges
+from speechstrata.encoders.base import HiddenStates, Layer
+from speechstrata.errors import InputError
+
+
+def mean_over_ranges(states: Tensor, item: Tensor, first: Tensor, stop: Tensor) -> Tensor:
+    """The mean of ``states[item[i], first[i]:stop[i]]`` for every i.
+
+    Args:
+        states: (batch, frames, dim).
+        item: (n,) which item of the batch.
+        first: (n,) first frame.
+        stop: (n,) one past the last frame; larger than ``first``.
+
+    Returns:
+        (n, dim), float32.
+    """
+    frames = states.shape[1]
+    counts = stop - first
+    offsets = torch.cumsum(counts, 0) - counts
+    position = torch.arange(int(counts.sum()), device=counts.device) - torch.repeat_interleave(offsets, counts)
+    index = torch.repeat_interleave(item * frames + first, counts) + position
+    table = states.reshape(-1, states.shape[2]).float()
+    return torch.nn.functional.embedding_bag(index.to(table.device), table, offsets.to(table.device), mode="mean")
+
+
+@dataclass(frozen=True)
+class RowPlan:
+    """Which spans of a unit get a row, and which row: row ``i`` holds span ``spans_of_rows[i]``.
+
+    Attributes:
+        spans: all the spans of the unit.
+        spans_of_rows: (n_rows,) indices into ``spans``, sorted and unique.
+    """
+
+    spans: Spans
+    spans_of_rows: NDArray[np.int64]
+
+    def rows_of(self, spans: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The rows of these spans, which must all have one."""
+        rows = np.searchsorted(self.spans_of_rows, spans)
+        assert np.array_equal(self.spans_of_rows[rows], spans), "a span without a row"
+        return rows
+
+    def utterances(self) -> NDArray[np.int64]:
+        """The utterances that have a row; sorted and unique."""
+        return np.unique(self.spans.utterance[self.spans_of_rows])
+
+
+class RowStore:
+    """The pooled rows of one model: one memory-mapped ``.npy`` per layer and unit, NaN until it is filled.
+
+    Args:
+        folder: where the files are; existing ones of the right shape are continued.
+        layers: of the encoder.
+        rows: unit -> number of rows.
+    """
+
+    def __init__(self, folder: Path, layers: tuple[Layer, ...], rows: Mapping[str, int]) -> None:
+        self.folder = folder
+        self._arrays: dict[tuple[str, str], NDArray[np.float32]] = {}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for layer in layers:
+                for unit, count in rows.items():
+                    if count:
+                        self._arrays[layer.name, unit] = self._open(layer, unit, count)
+        except OSError as error:
+            raise InputError(f"cannot write pooled rows to {folder}: {error.strerror}", "free some space") from error
+
+    def _open(self, layer: Layer, unit: str, count: int) -> NDArray[np.float32]:
+        path = self.folder / f"{layer.name}.{unit}.npy"
+        shape = (count, layer.dim)
+        if path.exists():
+            array: NDArray[np.float32] = np.load(path, mmap_mode="r+")
+            if array.shape == shape and array.dtype == np.float32:
+                return array
+        created: NDArray[np.float32] = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+        created[:] = np.nan
+        return created
+
+    def rows(self, layer: str, unit: str) -> NDArray[np.float32]:
+        """The rows of a layer, (n_rows, dim); a row whose utterance could not be read is NaN."""
+        return self._arrays[layer, unit]
+
+    def flush(self) -> None:
+        """Write what is in memory to the disk."""
+        for array in self._arrays.values():
+            if isinstance(array, np.memmap):
+                array.flush()
+
+
+def stored_bytes(layers: tuple[Layer, ...], rows: Mapping[str, int]) -> int:
+    """What a ``RowStore`` takes on the disk."""
+    return sum(4 * layer.dim * count for layer in layers for count in rows.values())
+
+
+class SpanPooler:
+    """Pools one batch after another into a ``RowStore``.
+
+    Args:
+        plans: unit -> which spans have rows.
+        store: where the rows go.
+        sample_rate: of the encoder, in hertz.
+        rule: which frames of a phone are averaged.
+    """
+
+    def __init__(self, plans: Mapping[Unit, RowPlan], store: RowStore, sample_rate: int, rule: SpanRule) -> None:
+        self._plans = plans
+        self._store = store
+        self._sample_rate = sample_rate
+        self._rule = rule
+        self._row_bounds = {
+            unit: _bounds(plan.spans.utterance[plan.spans_of_rows], len(plan.spans.utterance_ids))
+            for unit, plan in plans.items()
+        }
+        self._batch: dict[Unit, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
+
+    def begin(self, utterances: NDArray[np.int64]) -> None:
+        """Name the utterances of the batch that comes next."""
+        self._batch = {}
+        for unit, (order, bounds) in self._row_bounds.items():
+            rows = [order[bounds[u] : bounds[u + 1]] for u in utterances.tolist()]
+            items = np.repeat(np.arange(len(rows)), [len(r) for r in rows])
+            self._batch[unit] = (items, np.concatenate(rows) if rows else np.zeros(0, np.int64))
+
+    def visit(self, layer: Layer, output: HiddenStates) -> None:
+        """Pool one layer's states of the batch."""
+        frames = output.lengths.cpu().numpy()
+        for unit, (items, rows) in self._batch.items():
+            if not len(rows):
+                continue
+            plan = self._plans[unit]
+            spans = plan.spans_of_rows[rows]
+            first, stop = frame_ranges(
+                plan.spans.start[spans],
+                plan.spans.end[spans],
+                layer,
+                self._sample_rate,
+                frames[items],
+                plan.spans.unit,
+                self._rule,
+            )
+            device = output.states.device
+            means = mean_over_ranges(
+                output.states,
+                torch.from_numpy(items).to(device),
+                torch.from_numpy(first).to(device),
+                torch.from_numpy(stop).to(device),
+            )
+            self._store.rows(layer.name, unit)[rows] = means.cpu().numpy()
+
+
+def _bounds(utterance: NDArray[np.int64], n_utterances: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows in the order of their utterances, and where each utterance's begin in that order."""
+    order = np.argsort(utterance, kind="stable")
+    bounds = np.searchsorted(utterance[order], np.arange(n_utterances + 1))
+    return order, bounds

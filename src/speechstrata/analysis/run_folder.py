@@ -1,0 +1,244 @@
+"""The run folder: a journal of finished scores that a killed run continues from, and the tables made of it."""
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from speechstrata import __version__
+from speechstrata.encoders.base import Layer
+from speechstrata.errors import InputError
+from speechstrata.files import atomic_path, read_json, write_json
+
+#: Packages whose versions can move a number.
+_TRACED_PACKAGES = (
+    "torch",
+    "transformers",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "faiss-cpu",
+    "lhotse",
+    "soundfile",
+    "soxr",
+    "av",
+    "polars",
+)
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """One value of one score: a row of ``scores.parquet``.
+
+    Attributes:
+        model: name of the encoder.
+        layer: name of the layer.
+        index: position of the layer in its encoder.
+        depth: Transformer layers passed, as a share of all; negative before the first one.
+        kind: of the layer.
+        stride_ms: milliseconds from one frame to the next.
+        score: e.g. "cca-word".
+        unit: "frame", "phone", "word" or "sentence".
+        variant: "" for the score itself, else which control or subset.
+        reference: what the layer is compared with, where that needs a name (a vector file, another layer).
+        sample_set: number of the sample.
+        seed: of the run.
+        value: the score: a mean of correlations, MI / H(label), or Spearman's rho.
+        nats: the mutual information in nats.
+        baseline: the same score with the labels (or the rows of view 2) permuted.
+        n: spans, frames or pairs that the score was computed from.
+        classes: number of types.
+        k: number of clusters.
+        step: training step of the checkpoint, where there are several.
+        warning: why the value should be read with care; "" if nothing is known against it.
+    """
+
+    model: str
+    layer: str
+    index: int
+    depth: float
+    kind: str
+    stride_ms: float
+    score: str
+    unit: str
+    variant: str
+    reference: str
+    sample_set: int
+    seed: int
+    value: float
+    nats: float | None
+    baseline: float | None
+    n: int
+    classes: int | None
+    k: int | None
+    step: int | None
+    warning: str
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that was left out of a run: what, where, why, and what to do about it."""
+
+    what: str
+    where: str
+    reason: str
+    remedy: str = ""
+
+
+class RunFolder:
+    """The folder of one analysis.
+
+    Finished work is appended to ``journal.jsonl`` as it is made, each entry under a key that fingerprints
+    everything it depends on; an entry whose key comes up again is not computed again. A line that was
+    being written when the run was killed is ignored. Every run rewrites ``problems.jsonl``.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.problems: list[Problem] = []
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self._journal_path = path / "journal.jsonl"
+            self._finished: dict[str, list[ScoreRow]] = {}
+            torn = self._read_journal()
+            self._journal = self._journal_path.open("a", encoding="utf-8")
+            if torn:
+                self._journal.write("\n")
+        except OSError as error:
+            raise InputError(
+                f"cannot write to the run folder {path}: {error.strerror}", "give another --output"
+            ) from error
+
+    def _read_journal(self) -> bool:
+        """Take in what earlier runs finished; says whether the last line was cut short."""
+        if not self._journal_path.exists():
+            return False
+        text = self._journal_path.read_text(encoding="utf-8", errors="replace")
+        for line in text.splitlines():
+            try:
+                entry = json.loads(line)
+                self._finished[entry["key"]] = [ScoreRow(**row) for row in entry["rows"]]
+            except (ValueError, KeyError, TypeError):
+                continue  # cut short by a kill: that entry is computed again
+        return bool(text) and not text.endswith("\n")
+
+    def finished(self, key: str) -> list[ScoreRow] | None:
+        """The rows of an entry that is already there."""
+        return self._finished.get(key)
+
+    def finish(self, key: str, rows: Sequence[ScoreRow]) -> None:
+        """Append an entry, on the disk before this returns."""
+        entry = {"key": key, "rows": [asdict(row) for row in rows]}
+        try:
+            self._journal.write(json.dumps(entry) + "\n")
+            self._journal.flush()
+            os.fsync(self._journal.fileno())
+        except OSError as error:
+            raise InputError(
+                f"cannot write {self._journal_path}: {error.strerror}",
+                "free some space and run the same command again; it continues from here",
+            ) from error
+        self._finished[key] = list(rows)
+
+    def add_problem(self, problem: Problem) -> None:
+        """Note something that was left out; each problem is kept once."""
+        if problem not in self.problems:
+            self.problems.append(problem)
+
+    def write_results(self, keys: Iterable[str], config: Mapping[str, Any], provenance: Mapping[str, Any]) -> Path:
+        """Write ``scores.parquet`` from the entries of this run, with ``config.json`` and ``provenance.json``."""
+        import polars
+
+        rows = [asdict(row) for key in keys for row in self._finished[key]]
+        if not rows:
+            raise InputError(
+                "no score could be computed: " + "; ".join(f"{p.what}: {p.reason}" for p in self.problems[:3]),
+                f"all reasons are in {self.path / 'problems.jsonl'}",
+            )
+        table = polars.DataFrame(rows, schema=_schema(), orient="row")
+        with atomic_path(self.path / "scores.parquet") as partial:
+            table.write_parquet(partial)
+        write_json(self.path / "config.json", config)
+        write_json(self.path / "provenance.json", provenance)
+        self.write_problems()
+        return self.path / "scores.parquet"
+
+    def write_problems(self) -> None:
+        """Write ``problems.jsonl``."""
+        with atomic_path(self.path / "problems.jsonl") as partial:
+            partial.write_text("".join(json.dumps(asdict(p), ensure_ascii=False) + "\n" for p in self.problems))
+
+    def close(self) -> None:
+        """Close the journal."""
+        self._journal.close()
+
+
+def _schema() -> dict[str, Any]:
+    import polars
+
+    types: dict[Any, Any] = {int: polars.Int64, float: polars.Float64, str: polars.String}
+    optional: dict[str, Any] = {"nats": polars.Float64, "baseline": polars.Float64}
+    optional |= dict.fromkeys(("classes", "k", "step"), polars.Int64)
+    return {
+        name: optional.get(name) or types[field.type]
+        for name, field in ScoreRow.__dataclass_fields__.items()
+    }
+
+
+def layer_depths(layers: Sequence[Layer]) -> tuple[float, ...]:
+    """How deep each layer is: the share of the encoder's Transformer layers that its states have passed.
+
+    The input of the first Transformer layer (``T0``) is at 0, the output of the last at 1; the states between two
+    Transformer layers (sampling modules, skips) take the depth of the layer they come after. The layers before
+    ``T0`` are negative, one Transformer layer's step each. An encoder without Transformer layers is at 0.
+    """
+    passed: list[int | None] = []
+    count: int | None = None
+    for layer in layers:
+        if layer.name.startswith("T") and layer.name[1:].isdigit():
+            count = int(layer.name[1:])
+        passed.append(count)
+    total = max((value for value in passed if value is not None), default=0)
+    if total == 0:
+        return tuple(0.0 for _ in layers)
+    before = passed.count(None)
+    return tuple(
+        (position - before) / total if value is None else value / total for position, value in enumerate(passed)
+    )
+
+
+def provenance(seeds: Sequence[int]) -> dict[str, Any]:
+    """The part of a run's origin that does not depend on what was analysed."""
+    packages = {}
+    for name in _TRACED_PACKAGES:
+        try:
+            packages[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return {
+        "speechstrata": __version__,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": " ".join(["speechstrata", *sys.argv[1:]]),
+        "packages": packages,
+        "machine": {
+            "python": platform.python_version(),
+            "system": f"{platform.system()} {platform.machine()}",
+            "cores": os.cpu_count(),
+        },
+        "seeds": list(seeds),
+    }
+
+
+def read_config(path: Path) -> dict[str, Any] | None:
+    """The configuration of an earlier run in this folder, if there was one."""
+    file = path / "config.json"
+    return dict(read_json(file)) if file.exists() else None
