@@ -67,9 +67,7 @@ class SpeechEncoder(ABC):
     supervision: str
 
     @abstractmethod
-    def visit(
-        self, waveforms: Tensor, lengths: Tensor, visitor: Visitor, layers: Sequence[str] | None = None
-    ) -> None:
+    def visit(self, waveforms: Tensor, lengths: Tensor, visitor: Visitor, layers: Sequence[str] | None = None) -> None:
         """Run the encoder and hand each layer's states to ``visitor`` as they appear.
 
         Nothing is kept after ``visitor`` returns, so the memory needed is that of one layer.

@@ -1,0 +1,73 @@
+"""Which code loads which model: one entry per family, imported only when such a model is asked for.
+
+A loader is a function ``load(request: LoadRequest) -> SpeechEncoder`` that returns the encoder on the CPU.
+"""
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from speechstrata.encoders.base import SpeechEncoder
+
+Control = Literal["random"] | None
+Precision = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class LoadRequest:
+    """What ``load_encoder`` was asked for.
+
+    Attributes:
+        source: folder, file, hub name or built-in name, as given.
+        config: the content of the model's ``config.json``; empty for files and built-in names.
+        control: "random" for the same architecture with weights drawn anew.
+        seed: of those weights.
+        precision: "float32", or "bfloat16" for automatic mixed precision.
+        normalize: whether waveforms are brought to zero mean and unit variance; ``None`` as the model says.
+        unnormed: also tap the last Transformer layer before the final layer norm, where there is one.
+    """
+
+    source: str
+    config: Mapping[str, Any]
+    control: Control = None
+    seed: int = 0
+    precision: Precision = "float32"
+    normalize: bool | None = None
+    unnormed: bool = False
+
+    @property
+    def name(self) -> str:
+        """The encoder's name in reports."""
+        return f"{self.source}+random" if self.control == "random" else self.source
+
+
+Loader = Callable[[LoadRequest], SpeechEncoder]
+
+_WAV2VEC2 = "speechstrata.encoders.wav2vec2:load"
+
+#: ``model_type`` of a Hugging Face folder's config.json -> "module:function".
+FAMILIES: dict[str, str] = {
+    "data2vec-audio": _WAV2VEC2,
+    "hubert": _WAV2VEC2,
+    "moonshine": "speechstrata.encoders.moonshine:load",
+    "unispeech": _WAV2VEC2,
+    "unispeech-sat": _WAV2VEC2,
+    "wav2vec2": _WAV2VEC2,
+    "wavlm": _WAV2VEC2,
+}
+
+#: Suffix of a checkpoint file -> "module:function".
+FILE_TYPES: dict[str, str] = {}
+
+#: Names that need no file -> "module:function".
+BUILT_IN: dict[str, str] = {
+    "fbank": "speechstrata.encoders.fbank:load",
+    "moonshine-tiny": "speechstrata.encoders.moonshine_package:load",
+}
+
+
+def loader(entry: str) -> Loader:
+    """Import the function that an entry "module:function" names."""
+    module, _, function = entry.partition(":")
+    return getattr(importlib.import_module(module), function)  # type: ignore[no-any-return]
