@@ -1,0 +1,430 @@
+"""Second-order statistics of two views that add up: over chunks of rows, parts, workers and machines.
+
+Everything that CCA needs of its data is the number of rows, the means and the (co)variances. ``Moments``
+holds them in the centred form of Chan, Golub & LeVeque (1983), so nothing is lost to cancellation when a
+mean is large beside its standard deviation, and any order or size of chunks gives the same numbers
+(to about 1e-12 relative). ``PartedMoments`` keeps one set per part of a split for frame-level scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+
+from speechstrata.errors import InputError, TooFewSamplesError
+
+Array = NDArray[np.float64]
+
+#: Rows that are converted to float64 at a time.
+_CHUNK_ROWS = 8192
+
+
+def as_rows(view: ArrayLike, name: str) -> NDArray[Any]:
+    """``view`` as a (n, dim) floating-point array.
+
+    Raises:
+        InputError: it is not two-dimensional, has no dimension, or holds NaN or infinity.
+    """
+    rows = np.asarray(view)
+    if rows.ndim != 2 or rows.shape[1] == 0:
+        raise InputError(f"{name} has the shape {rows.shape}", "give a (rows, dimensions) array")
+    if rows.dtype.kind != "f":
+        rows = rows.astype(np.float64)
+    bad = ~np.isfinite(rows).all(axis=1)
+    if bad.any():
+        raise InputError(
+            f"{name} has NaN or infinite values in {int(bad.sum())} of {len(rows)} rows "
+            f"(the first is row {int(bad.argmax())})",
+            "leave those rows out, or look for what made them (an overflow, an empty span)",
+        )
+    return rows
+
+
+def as_labels(labels: ArrayLike, n_classes: int | None = None) -> tuple[NDArray[np.intp], int]:
+    """``labels`` as an (n,) integer array, and the number of classes.
+
+    Raises:
+        InputError: not one-dimensional integers, a negative label, or one at or beyond ``n_classes``.
+    """
+    given = np.asarray(labels)
+    if given.ndim != 1 or given.dtype.kind not in "iub":
+        raise InputError(f"labels have the shape {given.shape} and the type {given.dtype}", "give one integer per row")
+    values = given.astype(np.intp)
+    largest = int(values.max(initial=-1))
+    if n_classes is None:
+        n_classes = largest + 1
+    if values.min(initial=0) < 0 or largest >= n_classes:
+        wrong = int(values.min(initial=0)) if values.min(initial=0) < 0 else largest
+        raise InputError(f"label {wrong} is outside 0..{n_classes - 1}", "number the classes from 0")
+    return values, n_classes
+
+
+@dataclass(frozen=True)
+class Moments:
+    """The second-order statistics of n rows of two views, x (n, dx) and y (n, dy); all float64.
+
+    Attributes:
+        n: number of rows.
+        mean_x, mean_y: (dx,) and (dy,).
+        scatter_xx, scatter_yy, scatter_xy: sums of products of deviations from the mean, (dx, dx), (dy, dy)
+            and (dx, dy); divided by n they are the biased covariances.
+        counts: (dy,) rows per class where y is one-hot, else None; it makes exact what the float
+            statistics only imply.
+    """
+
+    n: int
+    mean_x: Array
+    mean_y: Array
+    scatter_xx: Array
+    scatter_yy: Array
+    scatter_xy: Array
+    counts: NDArray[np.int64] | None = None
+
+    @classmethod
+    def empty(cls, dim_x: int, dim_y: int, *, one_hot: bool = False) -> Moments:
+        """The statistics of no rows: the neutral element of ``+``."""
+        return cls(
+            n=0,
+            mean_x=np.zeros(dim_x),
+            mean_y=np.zeros(dim_y),
+            scatter_xx=np.zeros((dim_x, dim_x)),
+            scatter_yy=np.zeros((dim_y, dim_y)),
+            scatter_xy=np.zeros((dim_x, dim_y)),
+            counts=np.zeros(dim_y, dtype=np.int64) if one_hot else None,
+        )
+
+    @classmethod
+    def from_rows(cls, x: ArrayLike, y: ArrayLike) -> Moments:
+        """The statistics of the rows of x (n, dx) and y (n, dy).
+
+        Raises:
+            InputError: the numbers of rows differ, a view is not (rows, dimensions), or holds NaN.
+        """
+        x, y = as_rows(x, "view x"), as_rows(y, "view y")
+        if len(x) != len(y):
+            raise InputError(f"view x has {len(x)} rows, view y {len(y)}", "pair the rows")
+        if len(x) == 0:
+            return cls.empty(x.shape[1], y.shape[1])
+        return cls.merge(
+            [
+                _of_chunk(x[start : start + _CHUNK_ROWS], y[start : start + _CHUNK_ROWS])
+                for start in range(0, len(x), _CHUNK_ROWS)
+            ]
+        )
+
+    @classmethod
+    def from_labels(cls, x: ArrayLike, labels: ArrayLike, n_classes: int) -> Moments:
+        """The statistics of x (n, dx) and the one-hot rows of ``labels`` (n,), which are never made.
+
+        Raises:
+            InputError: as for ``from_rows``, or a label outside 0..n_classes-1.
+        """
+        x = as_rows(x, "view x")
+        labels, n_classes = as_labels(labels, n_classes)
+        if len(x) != len(labels):
+            raise InputError(f"view x has {len(x)} rows, but there are {len(labels)} labels", "pair the rows")
+        if len(x) == 0:
+            return cls.empty(x.shape[1], n_classes, one_hot=True)
+        return cls.merge(
+            [
+                _of_labelled_chunk(x[start : start + _CHUNK_ROWS], labels[start : start + _CHUNK_ROWS], n_classes)
+                for start in range(0, len(x), _CHUNK_ROWS)
+            ]
+        )
+
+    @classmethod
+    def merge(cls, moments: Sequence[Moments]) -> Moments:
+        """The statistics of all the rows together; the order does not matter.
+
+        Raises:
+            InputError: there is nothing to merge, or the dimensions differ.
+        """
+        if not moments:
+            raise InputError("no moments to merge", "give at least one")
+        shapes = {each.scatter_xy.shape for each in moments}
+        if len(shapes) > 1:
+            raise InputError(f"moments of different dimensions: {sorted(shapes)}", "merge equal views")
+        if len(moments) == 1:
+            return moments[0]
+        n = sum(each.n for each in moments)
+        share = np.array([each.n for each in moments], dtype=np.float64)
+        means_x = np.stack([each.mean_x for each in moments])
+        means_y = np.stack([each.mean_y for each in moments])
+        total = max(n, 1)
+        mean_x, mean_y = share @ means_x / total, share @ means_y / total
+        # Each group's own scatter, and that of the groups' means around the common mean.
+        off_x = (means_x - mean_x) * np.sqrt(share)[:, None]
+        off_y = (means_y - mean_y) * np.sqrt(share)[:, None]
+        scatter_xx, scatter_yy, scatter_xy = off_x.T @ off_x, off_y.T @ off_y, off_x.T @ off_y
+        for each in moments:
+            scatter_xx += each.scatter_xx
+            scatter_yy += each.scatter_yy
+            scatter_xy += each.scatter_xy
+        known = [each.counts for each in moments if each.counts is not None]
+        counts = np.stack(known).sum(axis=0) if len(known) == len(moments) else None
+        return cls(n, mean_x, mean_y, scatter_xx, scatter_yy, scatter_xy, counts)
+
+    def __add__(self, other: Moments) -> Moments:
+        return Moments.merge([self, other])
+
+    def updated(self, x: ArrayLike, y: ArrayLike) -> Moments:
+        """These statistics with the rows of x (n, dx) and y (n, dy) added."""
+        return self + Moments.from_rows(x, y)
+
+    def swapped(self) -> Moments:
+        """The same rows with the views exchanged; ``counts`` (about y) is not carried over."""
+        return Moments(self.n, self.mean_y, self.mean_x, self.scatter_yy, self.scatter_xx, self.scatter_xy.T.copy())
+
+    @property
+    def dim_x(self) -> int:
+        """Dimensions of view x."""
+        return len(self.mean_x)
+
+    @property
+    def dim_y(self) -> int:
+        """Dimensions of view y."""
+        return len(self.mean_y)
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """The statistics as named arrays, for ``numpy.savez``."""
+        state: dict[str, NDArray[Any]] = {
+            "n": np.array(self.n, dtype=np.int64),
+            "mean_x": self.mean_x,
+            "mean_y": self.mean_y,
+            "scatter_xx": self.scatter_xx,
+            "scatter_yy": self.scatter_yy,
+            "scatter_xy": self.scatter_xy,
+        }
+        if self.counts is not None:
+            state["counts"] = self.counts
+        return state
+
+    @classmethod
+    def from_state_dict(cls, state: Mapping[str, NDArray[Any]]) -> Moments:
+        """The inverse of ``state_dict``.
+
+        Raises:
+            InputError: an array is missing.
+        """
+        try:
+            return cls(
+                n=int(state["n"]),
+                mean_x=state["mean_x"],
+                mean_y=state["mean_y"],
+                scatter_xx=state["scatter_xx"],
+                scatter_yy=state["scatter_yy"],
+                scatter_xy=state["scatter_xy"],
+                counts=state.get("counts"),
+            )
+        except KeyError as error:
+            raise InputError(f"saved moments have no array {error}", "compute them again") from error
+
+
+def _of_chunk(x: NDArray[Any], y: NDArray[Any]) -> Moments:
+    x, y = x.astype(np.float64), y.astype(np.float64)
+    mean_x, mean_y = x.mean(axis=0), y.mean(axis=0)
+    x -= mean_x
+    y -= mean_y
+    return Moments(len(x), mean_x, mean_y, x.T @ x, y.T @ y, x.T @ y)
+
+
+def _of_labelled_chunk(x: NDArray[Any], labels: NDArray[np.intp], n_classes: int) -> Moments:
+    n = len(x)
+    x = x.astype(np.float64)
+    mean_x = x.mean(axis=0)
+    x -= mean_x
+    counts = np.bincount(labels, minlength=n_classes)
+    membership = sparse.csr_matrix((np.ones(n), (labels, np.arange(n))), shape=(n_classes, n))
+    # x is centred, so sum over rows of x (y - mean_y)' is the sum over rows of x y': the class sums.
+    return Moments(
+        n=n,
+        mean_x=mean_x,
+        mean_y=counts / n,
+        scatter_xx=x.T @ x,
+        scatter_yy=np.diag(counts.astype(np.float64)) - np.outer(counts, counts / n),
+        scatter_xy=np.ascontiguousarray((membership @ x).T),
+        counts=counts.astype(np.int64),
+    )
+
+
+def part_moments(
+    x: ArrayLike, y: ArrayLike, parts: ArrayLike, *, n_parts: int = 10, n_classes: int | None = None
+) -> list[Moments]:
+    """The statistics of every part of a split.
+
+    Args:
+        x: (n, dx).
+        y: (n, dy), or (n,) integer labels: a one-hot view.
+        parts: (n,) the part of each row, 0..n_parts-1.
+        n_parts: number of parts; a part may be empty.
+        n_classes: classes of a one-hot y; by default the largest label + 1.
+
+    Raises:
+        InputError: shapes or values do not fit (see ``Moments.from_rows`` and ``from_labels``).
+    """
+    x = as_rows(x, "view x")
+    where, n_parts = as_labels(parts, n_parts)
+    if len(where) != len(x):
+        raise InputError(f"view x has {len(x)} rows, but there are {len(where)} part numbers", "pair them")
+    rows_of = [np.flatnonzero(where == part) for part in range(n_parts)]
+    y = np.asarray(y)
+    if y.ndim == 1:
+        labels, n_classes = as_labels(y, n_classes)
+        if len(labels) != len(x):
+            raise InputError(f"view x has {len(x)} rows, but there are {len(labels)} labels", "pair the rows")
+        return [Moments.from_labels(x[rows], labels[rows], n_classes) for rows in rows_of]
+    y = as_rows(y, "view y")
+    if len(y) != len(x):
+        raise InputError(f"view x has {len(x)} rows, view y {len(y)}", "pair the rows")
+    return [Moments.from_rows(x[rows], y[rows]) for rows in rows_of]
+
+
+class _Accumulator:
+    """The moments of one part: centred at a fixed reference, so that adding rows is only adding."""
+
+    def __init__(self, dim: int, others: Mapping[str, int]) -> None:
+        self.n = 0
+        self.sum = np.zeros(dim)
+        self.products = np.zeros((dim, dim))
+        self.other_sums = {name: np.zeros(size) for name, size in others.items()}
+        self.cross = {name: np.zeros((dim, size)) for name, size in others.items()}
+
+
+class PartedMoments:
+    """Statistics of one view, and of it against others, for every part of a split; rows come in batches.
+
+    One per layer for frame-level scores, and one (``against`` empty) for each view y, so that the
+    statistics of y alone are computed once for all the layers that share its frames::
+
+        fbank = PartedMoments(80, n_parts=10)
+        layer = PartedMoments(768, against={"fbank": 80}, n_parts=10)
+        for states, mel, parts in batches:          # equal rows, in the same order
+            fbank.update(mel, parts)
+            layer.update(states, parts, {"fbank": mel})
+        ten = layer.moments("fbank", fbank)
+
+    Rows wait in a buffer and are added ``buffer_rows`` at a time, by one matrix product a part, in float64,
+    after a reference (the mean of the first buffer) is taken off, which keeps sums of products well
+    conditioned. Memory: ``n_parts`` x (dim^2 + dim x others) x 8 bytes, and the buffer.
+
+    Args:
+        dim: dimensions of the view.
+        against: name -> dimensions of the other views.
+        n_parts: number of parts.
+        buffer_rows: rows that wait before they are added.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        against: Mapping[str, int] | None = None,
+        *,
+        n_parts: int = 10,
+        buffer_rows: int = 4096,
+    ) -> None:
+        self.dim = dim
+        self.against = dict(against or {})
+        self.n_parts = n_parts
+        self.buffer_rows = buffer_rows
+        self._reference: Array | None = None
+        self._other_references: dict[str, Array] = {}
+        self._accumulators = [_Accumulator(dim, self.against) for _ in range(n_parts)]
+        self._waiting: list[tuple[NDArray[Any], NDArray[np.intp], dict[str, NDArray[Any]]]] = []
+        self._n_waiting = 0
+
+    def update(self, rows: ArrayLike, parts: ArrayLike, others: Mapping[str, ArrayLike] | None = None) -> None:
+        """Add rows.
+
+        Args:
+            rows: (n, dim).
+            parts: (n,) the part of each row, or one number for all.
+            others: name -> (n, dimensions), the same rows of every view named in ``against``.
+
+        Raises:
+            InputError: a view is missing or has other dimensions, or values are not finite.
+        """
+        rows = as_rows(rows, "a view")
+        given = np.asarray(parts)
+        where, _ = as_labels(np.broadcast_to(given, len(rows)), self.n_parts)
+        arrays = {name: as_rows(view, f"view {name!r}") for name, view in (others or {}).items()}
+        shapes = {name: view.shape for name, view in arrays.items()}
+        if rows.shape[1] != self.dim or shapes != {name: (len(rows), size) for name, size in self.against.items()}:
+            raise InputError(
+                f"rows of shape {rows.shape} with {shapes or 'no other view'}",
+                f"give (n, {self.dim}) with {self.against or 'no other view'}",
+            )
+        self._waiting.append((rows, where, arrays))
+        self._n_waiting += len(rows)
+        if self._n_waiting >= self.buffer_rows:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._n_waiting == 0:
+            return
+        rows = np.concatenate([each[0] for each in self._waiting]).astype(np.float64)
+        where = np.concatenate([each[1] for each in self._waiting])
+        others = {
+            name: np.concatenate([each[2][name] for each in self._waiting]).astype(np.float64) for name in self.against
+        }
+        self._waiting, self._n_waiting = [], 0
+        if self._reference is None:
+            self._reference = rows.mean(axis=0)
+            self._other_references = {name: view.mean(axis=0) for name, view in others.items()}
+        rows -= self._reference
+        for name, view in others.items():
+            view -= self._other_references[name]
+        for part in np.unique(where):
+            chosen = where == part
+            some, accumulator = rows[chosen], self._accumulators[part]
+            accumulator.n += len(some)
+            accumulator.sum += some.sum(axis=0)
+            accumulator.products += some.T @ some
+            for name, view in others.items():
+                accumulator.other_sums[name] += view[chosen].sum(axis=0)
+                accumulator.cross[name] += some.T @ view[chosen]
+
+    def moments(self, name: str, y: PartedMoments) -> list[Moments]:
+        """The moments of this view (as x) and the view ``name`` (as y), one per part.
+
+        Args:
+            name: one of ``against``.
+            y: the statistics of that view alone, of the same rows.
+
+        Raises:
+            InputError: ``y`` saw other rows.
+            TooFewSamplesError: no rows at all.
+        """
+        self._flush()
+        y._flush()
+        if name not in self.against or y.dim != self.against[name] or y.n_parts != self.n_parts:
+            raise InputError(
+                f"no statistics against {name!r} with {y.dim} dimensions in {y.n_parts} parts",
+                f"there are: {self.against} in {self.n_parts} parts",
+            )
+        if self._reference is None or y._reference is None:
+            raise TooFewSamplesError("no frames were seen", "give a corpus with frames")
+        result = []
+        for mine, theirs in zip(self._accumulators, y._accumulators, strict=True):
+            total = max(mine.n, 1)
+            mean_x, mean_y = mine.sum / total, theirs.sum / total
+            other_mean = mine.other_sums[name] / total + self._other_references[name]
+            scatter_yy = theirs.products - np.outer(theirs.sum, mean_y)
+            spread = np.sqrt(np.trace(scatter_yy) / total) + np.abs(y._reference).max()
+            if mine.n != theirs.n or not np.allclose(other_mean, mean_y + y._reference, rtol=0, atol=1e-6 * spread):
+                raise InputError(f"the statistics of {name!r} are of other rows", "update both together")
+            result.append(
+                Moments(
+                    n=mine.n,
+                    mean_x=mean_x + self._reference if mine.n else np.zeros(self.dim),
+                    mean_y=mean_y + y._reference if mine.n else np.zeros(y.dim),
+                    scatter_xx=mine.products - np.outer(mine.sum, mean_x),
+                    scatter_yy=scatter_yy,
+                    scatter_xy=mine.cross[name] - np.outer(mean_x, mine.other_sums[name]),
+                )
+            )
+        return result
