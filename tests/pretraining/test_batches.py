@@ -50,7 +50,7 @@ def test_batches_are_bounded_by_seconds_and_crops_lie_inside(padding: bool) -> N
                 assert crop.samples == min(length[crop.utterance], 10 * SAMPLE_RATE)
         if not padding:
             assert len({crop.samples for crop in batch}) == 1
-    assert len(starts) > 10
+    assert len(starts) > 3
 
 
 def test_a_fresh_plan_asked_for_one_batch_gives_what_a_plan_asked_for_all_gives() -> None:

@@ -48,7 +48,6 @@ class DataConfig:
         cache: keep decoded "waveform"s (16-bit) or the model's "logmel" features (half precision) in a memory-mapped
             file beside the targets; "none" decodes the audio anew in each epoch.
         workers: processes that load data; 0: the training process does.
-        normalize: zero mean and unit variance for each utterance's waveform (models of the "large" style).
     """
 
     corpus: str = ""
@@ -65,24 +64,6 @@ class DataConfig:
     validation_seconds: float = 0.0
     cache: Literal["none", "waveform", "logmel"] = "none"
     workers: int = 2
-    normalize: bool = False
-
-
-@dataclass(frozen=True)
-class LossConfig:
-    """The objective: masked prediction in every head plus the feature penalty.
-
-    Attributes:
-        mask_carry: "strided" scores each resolution on the input mask, carried down by striding; "reference" scores
-            the high resolution on ``mask[::2]`` repeated, as the public code does.
-        averaging: "high_resolution" divides the sum of all heads by the high resolution's masked frames (published);
-            "per_resolution" divides each head's sum by its own masked frames.
-        feature_penalty: weight of the mean square of the convolutional features.
-    """
-
-    mask_carry: Literal["strided", "reference"] = "strided"
-    averaging: Literal["high_resolution", "per_resolution"] = "high_resolution"
-    feature_penalty: float = 10.0
 
 
 @dataclass(frozen=True)
@@ -90,6 +71,8 @@ class OptimizerConfig:
     """AdamW with a linear warm-up and a polynomial decay.
 
     Attributes:
+        averaging: "high_resolution" divides the sum over all heads by the masked frames of the high resolution (as
+            published: low-resolution terms weigh about half); "per_resolution" divides each head's sum by its own.
         steps: optimizer steps in all.
         learning_rate: at the end of the warm-up.
         warmup_steps: steps of linear warm-up.
@@ -102,6 +85,7 @@ class OptimizerConfig:
         ema_decay: keep an exponential moving average of the weights, which is then validated and exported; 0: none.
     """
 
+    averaging: Literal["high_resolution", "per_resolution"] = "high_resolution"
     steps: int = 400_000
     learning_rate: float = 5e-4
     warmup_steps: int = 32_000
@@ -158,7 +142,6 @@ class PretrainConfig:
     model: dict[str, Any] = field(default_factory=dict)
     data: DataConfig = field(default_factory=DataConfig)
     masking: MaskingConfig = field(default_factory=MaskingConfig)
-    loss: LossConfig = field(default_factory=LossConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     run: RunConfig = field(default_factory=RunConfig)
     seed: int = 1

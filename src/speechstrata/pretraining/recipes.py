@@ -1,0 +1,154 @@
+"""Recipes: YAML files that list what differs from the defaults (or from another recipe) of ``PretrainConfig``."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from speechstrata.errors import InputError
+from speechstrata.pretraining.config import PretrainConfig
+
+_PACKAGED = resources.files("speechstrata.pretraining") / "recipes"
+_BASE = "base"
+
+
+def recipe_names() -> tuple[str, ...]:
+    """The packaged recipes, in alphabetical order."""
+    return tuple(
+        sorted(entry.name.removesuffix(".yaml") for entry in _PACKAGED.iterdir() if entry.name.endswith(".yaml"))
+    )
+
+
+def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> PretrainConfig:
+    """Read a recipe.
+
+    A recipe may name another one under ``base``; its own values are laid over that one's.
+
+    Args:
+        name_or_path: a packaged recipe (``tiny-hubert``) or a YAML file.
+        overrides: ``optimizer.steps=1000`` and the like; values are YAML.
+
+    Raises:
+        InputError: no such recipe, an unknown key, or a value of the wrong type.
+    """
+    values = _read(name_or_path, seen=())
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals or not key:
+            raise InputError(f"cannot use the setting {override!r}", "write it as section.key=value")
+        layer: Any = yaml.safe_load(value) if value else ""
+        for part in reversed(key.split(".")):
+            layer = {part: layer}
+        values = _merged(values, layer)
+    return config_from(values, source=str(name_or_path))
+
+
+def config_from(values: Mapping[str, Any], source: str) -> PretrainConfig:
+    """Build a checked ``PretrainConfig`` out of nested dictionaries.
+
+    Raises:
+        InputError: an unknown key, a value of the wrong type, or values that do not go together; names ``source``.
+    """
+    from jsonargparse import ArgumentParser, Namespace
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(PretrainConfig, "recipe")
+    try:
+        parsed: Namespace = parser.parse_object({"recipe": dict(values)})
+        config: PretrainConfig = parser.instantiate_classes(parsed)["recipe"]
+    except Exception as error:  # jsonargparse raises its own and argparse's errors
+        raise InputError(
+            f"the recipe {source} cannot be used: {error}", "see docs/pretraining.md for the keys"
+        ) from error
+    _check(config, source)
+    return config
+
+
+def recipe_text(config: PretrainConfig) -> str:
+    """The whole configuration as YAML: a recipe that makes the same run again."""
+    values = asdict(config)
+    return str(yaml.safe_dump(_plain(values), sort_keys=False, allow_unicode=True))
+
+
+def _read(name_or_path: str | Path, seen: tuple[str, ...]) -> dict[str, Any]:
+    name = str(name_or_path)
+    if name in seen:
+        raise InputError(f"recipes build on each other in a circle: {' -> '.join([*seen, name])}", "remove one `base`")
+    entry = _PACKAGED / f"{name}.yaml"
+    path = Path(name)
+    if entry.is_file():
+        text = entry.read_text(encoding="utf-8")
+    elif path.is_file():
+        text = path.read_text(encoding="utf-8")
+    else:
+        known = ", ".join(recipe_names())
+        raise InputError(f"there is no recipe {name!r}", f"give a YAML file, or one of: {known}")
+    try:
+        values = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise InputError(f"{name} is not valid YAML: {error}", "mend the file") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{name} holds {type(values).__name__}, not settings", "write one `key: value` a line")
+    base = values.pop(_BASE, None)
+    values.setdefault("name", path.stem)
+    if base is None:
+        return values
+    return _merged(_read(base, (*seen, name)), values)
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """``above`` laid over ``below``, section by section."""
+    result = dict(below)
+    for key, value in above.items():
+        old = result.get(key)
+        result[key] = _merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return result
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, which is all that YAML knows."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _check(config: PretrainConfig, source: str) -> None:
+    """Refuse values that do not go together."""
+    run, optimizer, data = config.run, config.optimizer, config.data
+
+    def refuse(setting: str, remedy: str) -> None:
+        raise InputError(f"the recipe {source} cannot be used: {setting}", remedy)
+
+    if "name" not in config.model:
+        refuse("model.name is missing", "name one of the models of `speechstrata cost --list`")
+    for name in ("validate_every", "keep_every"):
+        if getattr(run, name) % run.checkpoint_every:
+            value = getattr(run, name)
+            refuse(
+                f"run.{name} = {value} is not a multiple of run.checkpoint_every = {run.checkpoint_every}", "change one"
+            )
+    for value, name in [
+        (run.checkpoint_every, "run.checkpoint_every"),
+        (run.validate_every, "run.validate_every"),
+        (run.log_every, "run.log_every"),
+        (optimizer.steps, "optimizer.steps"),
+        (data.batches_per_step, "data.batches_per_step"),
+        (data.buckets, "data.buckets"),
+        (data.batch_seconds, "data.batch_seconds"),
+        (data.maximum_seconds, "data.maximum_seconds"),
+    ]:
+        if value <= 0:
+            refuse(f"{name} = {value}", "give a positive number")
+    if optimizer.warmup_steps > optimizer.steps:
+        refuse(
+            f"optimizer.warmup_steps = {optimizer.warmup_steps} exceeds optimizer.steps = {optimizer.steps}", "lower it"
+        )
+    if not 0 <= data.validation_share + data.test_share < 1:
+        refuse("data.validation_share + data.test_share leave nothing to train on", "lower one of them")
+    if data.minimum_seconds > data.maximum_seconds:
+        refuse("data.minimum_seconds exceeds data.maximum_seconds", "lower it")
