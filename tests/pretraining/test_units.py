@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from speechstrata.errors import InputError
 from speechstrata.pretraining.published_units import export_units, import_units
-from speechstrata.pretraining.units import NO_UNIT, UnitStore, labels_of_crop, write_units
+from speechstrata.pretraining.units import UnitStore, labels_of_crop, write_units
 
 PUBLISHED = json.loads((Path(__file__).parents[1] / "data/pretraining/published.json").read_text())["label_crop"]
 
@@ -42,15 +42,12 @@ def test_crops_take_the_labels_that_the_public_code_takes() -> None:
         assert labels_of_crop(start, size, labels, 16_000 / Fraction(str(rate))) == (first, kept)
 
 
-@given(frames=st.integers(0, 60), start=st.integers(0, 49), every=st.sampled_from([1, 2, 4]))
-def test_lower_resolutions_take_every_nth_unit(frames: int, start: int, every: int) -> None:
-    index = {"classes": 200, "stride": "320", "offset": 0, "sha256": "0"}
-    units = np.arange(100, dtype=np.uint8)
-    store = UnitStore(units, {"a": (0, 100)}, index)
-    samples = (100 - start) * 320
-    targets = store.targets("a", start=start * 320, samples=samples, frames=frames, stride=320 * every)
-    expected = units[start::every][:frames].tolist()
-    assert targets.tolist() == expected + [NO_UNIT] * (frames - len(expected))
+@given(start=st.integers(0, 49), samples=st.integers(0, 40_000), stride=st.sampled_from([160, 320, 640]))
+def test_a_crop_at_a_label_holds_the_labels_of_its_frames(start: int, samples: int, stride: int) -> None:
+    index = {"classes": 200, "stride": str(stride), "offset": 0, "sha256": "0"}
+    store = UnitStore(np.arange(100, dtype=np.uint8), {"a": (0, 100)}, index)
+    crop = store.crop("a", start * stride, samples)
+    assert crop.tolist() == list(range(start, min(100, start + round(samples / stride))))
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,6 @@ from speechstrata.files import atomic_path, read_json, sha256_of_file, write_jso
 from speechstrata.pretraining.config import SAMPLE_RATE
 
 UNITS_FILE, INDEX_FILE = "units.npy", "index.json"
-#: The target of a frame that has no unit; the objective leaves such frames out.
-NO_UNIT = -1
 _FORMAT = "speechstrata-units-1"
 
 
@@ -45,7 +43,7 @@ class UnitStore:
     Example:
         >>> units = UnitStore.open("targets/mfcc-100")  # doctest: +SKIP
         >>> units.units("utterance-1")  # every unit, at the store's own rate  # doctest: +SKIP
-        >>> units.targets("utterance-1", start=3200, samples=32000, frames=100, stride=Fraction(320))  # doctest: +SKIP
+        >>> units.crop("utterance-1", start=3200, samples=32000)  # those of two seconds  # doctest: +SKIP
 
     Attributes:
         classes: number of classes; units are below it.
@@ -120,29 +118,20 @@ class UnitStore:
             ) from None
         return self._values[start:end]
 
-    def targets(
-        self, utterance: str, *, start: int, samples: int, frames: int, stride: Fraction | int
-    ) -> NDArray[np.int64]:
-        """The target of each frame of a stretch of audio: (frames,), ``NO_UNIT`` where the units have ended.
-
-        Frame t takes unit ``floor(t x stride / self.stride)`` of the stretch: every 2nd or 4th one for a resolution of
-        half or a quarter of the units' rate (the published subsampling).
+    def crop(self, utterance: str, start: int, samples: int) -> NDArray[np.int64]:
+        """The units of a stretch of audio, at the store's own rate: (units,).
 
         Args:
             utterance: its id.
             start: of the stretch, in samples.
             samples: its length.
-            frames: of the resolution asked for.
-            stride: samples from one of those frames to the next.
+
+        Raises:
+            InputError: the store does not have that utterance.
         """
         units = self.units(utterance)
         first, count = labels_of_crop(start, samples, len(units), self.stride)
-        ratio = Fraction(stride) / self.stride
-        place = np.arange(frames, dtype=np.int64) * ratio.numerator // ratio.denominator
-        result = np.full(frames, NO_UNIT, dtype=np.int64)
-        there = place < count
-        result[there] = units[first + place[there]]
-        return result
+        return units[first : first + count].astype(np.int64)
 
 
 def write_units(
