@@ -10,6 +10,42 @@ FRAME_STRIDE = 320
 
 
 @dataclass(frozen=True)
+class TargetsConfig:
+    """How acoustic units are made: features, k-means on a bounded sample, the nearest centroid of every frame.
+
+    Attributes:
+        features: "mfcc" (39 dimensions, 100 Hz; the first iteration), or any encoder that ``analyze`` takes.
+        layer: of the encoder, by name; of a multi-resolution model "post_skip" and "pre_skip" outputs have names too.
+        clusters: number of units.
+        sample_frames: the k-means is fitted on so many frames, drawn at random.
+        spread: the frames are drawn from utterances with at least so many times as many frames.
+        iterations: of Lloyd's algorithm.
+        restarts: the best of so many k-means runs.
+        seed: of the sample and the first centroids.
+        validation_share, test_share, split_seed: as in ``DataConfig``: the speakers whom a training run with the same
+            values keeps out do not take part in the k-means (they do get units).
+        batch_seconds: audio in one batch of an encoder.
+        workers: processes, of one thread each; any number gives the same bytes.
+        device: of an encoder.
+    """
+
+    features: str = "mfcc"
+    layer: str = ""
+    clusters: int = 100
+    sample_frames: int = 300_000
+    spread: int = 4
+    iterations: int = 50
+    restarts: int = 1
+    seed: int = 0
+    validation_share: float = 0.0
+    test_share: float = 0.0
+    split_seed: int = 0
+    batch_seconds: float = 60.0
+    workers: int = 1
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
 class MaskingConfig:
     """Which frames are hidden from the model.
 
