@@ -56,6 +56,7 @@ class SpeechEncoder(ABC):
         sample_rate: of the waveforms that it takes, in hertz.
         layers: in the order of computation.
         fingerprint: of the architecture and the weights.
+        parameters: number of weights; ``None`` where that means nothing.
         supervision: how the model was trained, for the reports' legends ("self-supervised", "supervised",
             "random weights", "none" for a signal-processing front-end, "unknown").
     """
@@ -64,6 +65,7 @@ class SpeechEncoder(ABC):
     sample_rate: int
     layers: tuple[Layer, ...]
     fingerprint: str
+    parameters: int | None
     supervision: str
 
     @abstractmethod

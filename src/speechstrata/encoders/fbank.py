@@ -17,7 +17,7 @@ from speechstrata.encoders.base import Layer, SpeechEncoder
 from speechstrata.encoders.fingerprints import model_fingerprint
 from speechstrata.encoders.masking import zero_tails_
 from speechstrata.encoders.module_encoder import ModuleEncoder, Step
-from speechstrata.encoders.registry import LoadRequest
+from speechstrata.encoders.registry import LoadRequest, refuse_normalize
 from speechstrata.errors import EncoderError
 
 SAMPLE_RATE = 16000
@@ -36,14 +36,24 @@ def load(request: LoadRequest) -> SpeechEncoder:
     """Load ``fbank``.
 
     Raises:
+        EncoderError: the random control is asked for, or ``normalize``.
+    """
+    refuse_control(request)
+    refuse_normalize(request, "it brings each waveform's peak to 0.999")
+    return FbankEncoder(request.name)
+
+
+def refuse_control(request: LoadRequest) -> None:
+    """For front-ends.
+
+    Raises:
         EncoderError: the random control is asked for; there are no weights to draw.
     """
     if request.control is not None:
         raise EncoderError(
             f"{request.source} has no weights, so no {request.control} control",
-            "leave it out of the models that are re-initialised",
+            "ask for the control of models alone",
         )
-    return FbankEncoder(request.name)
 
 
 class FbankEncoder(ModuleEncoder):

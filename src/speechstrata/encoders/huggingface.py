@@ -2,14 +2,19 @@
 
 import json
 import logging
+import socket
+import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import huggingface_hub
 import torch
 import transformers
+from huggingface_hub.utils import logging as hub_logging
 from torch import nn
 from transformers.utils import logging as transformers_logging
 
@@ -49,7 +54,8 @@ def read_config(source: str) -> dict[str, Any]:
     elif source.startswith((".", "/", "~")) or source.count("/") > 1 or "\\" in source:
         raise EncoderError(f"there is no folder {source}", "check the path")
     try:
-        config, _ = transformers.PreTrainedConfig.get_config_dict(source)
+        with quiet():
+            config, _ = transformers.PreTrainedConfig.get_config_dict(source, **hub_options(source))
     except (OSError, ValueError) as error:
         if path.is_dir():
             raise EncoderError(f"{source}/config.json cannot be read: {_first_line(error)}") from error
@@ -84,7 +90,8 @@ def read_preprocessing(source: str) -> Preprocessing:
             values = json.loads(path.read_text(encoding="utf-8"))
         else:
             mixin = transformers.feature_extraction_utils.FeatureExtractionMixin
-            values, _ = mixin.get_feature_extractor_dict(source)
+            with quiet():
+                values, _ = mixin.get_feature_extractor_dict(source, **hub_options(source))
     except OSError:
         _LOG.warning("%s has no preprocessor_config.json: taken to need 16 kHz audio", source)
         return Preprocessing(16000, None, {})
@@ -110,7 +117,11 @@ def load_model(model_class: Any, request: LoadRequest, optional: Sequence[str] =
             return random_model(lambda: model_class(config), request.seed)
         with quiet():
             model, report = model_class.from_pretrained(
-                request.source, config=config, dtype=torch.float32, output_loading_info=True
+                request.source,
+                config=config,
+                dtype=torch.float32,
+                output_loading_info=True,
+                **hub_options(request.source),
             )
     except Exception as error:  # transformers, safetensors, torch and the hub each raise their own
         raise EncoderError(
@@ -151,17 +162,30 @@ def fingerprint_of(module: nn.Module, config: Any, **preprocessing: object) -> s
     return model_fingerprint(architecture, module.state_dict())
 
 
+def hub_options(source: str) -> dict[str, bool]:
+    """What to tell transformers about the network: without one it would try each file six times, for 23 s."""
+    if Path(source).is_dir() or urllib.request.getproxies():
+        return {}
+    try:
+        socket.getaddrinfo(urlsplit(huggingface_hub.constants.ENDPOINT).hostname, 443)
+    except OSError:
+        return {"local_files_only": True}  # what was downloaded before is found all the same
+    return {}
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No loading bars and reports from transformers: what matters in them is checked, and raised as an error."""
-    level = transformers_logging.get_verbosity()
+    """No bars, reports and retries from transformers: what matters in them is checked, and raised as an error."""
+    level, hub_level = transformers_logging.get_verbosity(), hub_logging.get_verbosity()
     bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
+    hub_logging.set_verbosity_error()
     try:
         yield
     finally:
         transformers_logging.set_verbosity(level)
+        hub_logging.set_verbosity(hub_level)
         if bars:
             transformers_logging.enable_progress_bar()
 

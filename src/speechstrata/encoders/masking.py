@@ -6,6 +6,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+#: Added to the variance by transformers' Wav2Vec2FeatureExtractor.
+_VARIANCE_FLOOR = 1e-7
+
 
 def frame_mask(lengths: Sequence[int], frames: int, device: torch.device) -> Tensor | None:
     """(batch, frames) bool, true on an utterance's own frames; ``None`` where no utterance is padded."""
@@ -41,3 +44,17 @@ def group_norm_(norm: nn.GroupNorm, states: Tensor, lengths: Sequence[int]) -> T
     for row, length in enumerate(lengths):
         states[row : row + 1, :, :length] = norm(states[row : row + 1, :, :length])
     return zero_tails_(states, lengths, dim=2)
+
+
+def normalize_waveforms(audio: Tensor, lengths: Sequence[int]) -> Tensor:
+    """Zero mean and unit variance over each utterance's own samples, as transformers' feature extractor has it.
+
+    Args:
+        audio: (batch, samples), zero past each length.
+        lengths: in samples.
+    """
+    count = torch.tensor(lengths, device=audio.device, dtype=torch.float64)[:, None]
+    mean = audio.sum(1, keepdim=True, dtype=torch.float64) / count
+    centred = zero_tails_(audio - mean.float(), lengths)
+    variance = centred.square().sum(1, keepdim=True, dtype=torch.float64) / count
+    return centred / (variance + _VARIANCE_FLOOR).sqrt().float()

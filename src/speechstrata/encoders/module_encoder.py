@@ -3,16 +3,15 @@
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from speechstrata.encoders.base import HiddenStates, Layer, SpeechEncoder, Visitor
 from speechstrata.encoders.masking import zero_tails_
+from speechstrata.encoders.registry import Precision
 from speechstrata.errors import EncoderError
-
-Precision = Literal["float32", "bfloat16"]
 
 
 class Step(NamedTuple):
@@ -53,6 +52,7 @@ class ModuleEncoder(SpeechEncoder):
         self.layers = layers
         self.sample_rate = sample_rate
         self.fingerprint = fingerprint
+        self.parameters = sum(parameter.numel() for parameter in module.parameters()) or None
         self.supervision = supervision
         self.precision = precision
         self.device = torch.device("cpu")

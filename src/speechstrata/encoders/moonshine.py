@@ -12,7 +12,7 @@ from transformers.masking_utils import create_bidirectional_mask
 from speechstrata.encoders.base import Layer, SpeechEncoder
 from speechstrata.encoders.geometry import Convolution, clocks, frames_after
 from speechstrata.encoders.huggingface import fingerprint_of, load_model, read_preprocessing, supervision_of
-from speechstrata.encoders.masking import frame_mask, group_norm_
+from speechstrata.encoders.masking import frame_mask, group_norm_, normalize_waveforms
 from speechstrata.encoders.module_encoder import ModuleEncoder, Step
 from speechstrata.encoders.registry import LoadRequest
 
@@ -21,12 +21,14 @@ def load(request: LoadRequest) -> SpeechEncoder:
     """Load the encoder of a Moonshine folder or hub name; the decoder is left out."""
     model = load_model(transformers.MoonshineModel, request)
     preprocessing = read_preprocessing(request.source)
+    normalize = bool(preprocessing.normalize if request.normalize is None else request.normalize)
     return MoonshineEncoder(
         model.encoder,
+        normalize=normalize,
         unnormed=request.unnormed,
         name=request.name,
         sample_rate=preprocessing.sample_rate,
-        fingerprint=fingerprint_of(model.encoder, model.config),
+        fingerprint=fingerprint_of(model.encoder, model.config, normalize=normalize),
         supervision=supervision_of(request, "supervised"),
         precision=request.precision,
     )
@@ -37,11 +39,13 @@ class MoonshineEncoder(ModuleEncoder):
 
     Args:
         model: ``transformers.models.moonshine.modeling_moonshine.MoonshineEncoder``.
+        normalize: bring each waveform to zero mean and unit variance first.
         unnormed: also tap the last layer before the final layer norm.
         settings: see :class:`ModuleEncoder`.
     """
 
-    def __init__(self, model: Any, *, unnormed: bool = False, **settings: Any) -> None:
+    def __init__(self, model: Any, *, normalize: bool = False, unnormed: bool = False, **settings: Any) -> None:
+        self.normalize = normalize
         stack = (model.conv1, model.conv2, model.conv3)
         self._convolutions = tuple(Convolution(conv.kernel_size[0], conv.stride[0]) for conv in stack)
         times = clocks(self._convolutions)
@@ -65,6 +69,8 @@ class MoonshineEncoder(ModuleEncoder):
     def _steps(self, audio: Tensor, lengths: Sequence[int]) -> Iterator[Step]:
         model: Any = self.module
         first, second, third = self._convolutions
+        if self.normalize:
+            audio = normalize_waveforms(audio, lengths)
         frames = [first.frames(count) for count in lengths]
         hidden = group_norm_(model.groupnorm, torch.tanh(model.conv1(audio[:, None])), frames)
         yield Step("conv1", hidden.transpose(1, 2), frames)

@@ -45,12 +45,14 @@ def load(request: LoadRequest) -> SpeechEncoder:
     model = random_model(lambda: MoonshineModule(config), request.seed)
     if request.control is None:
         model.load_state_dict(dequantized_weights(encoder_file()))  # strict: every weight, and no other
+    normalize = bool(request.normalize)  # the package's own pipeline does not
     return MoonshineEncoder(
         model,
+        normalize=normalize,
         unnormed=request.unnormed,
         name=request.name,
         sample_rate=_SAMPLE_RATE,
-        fingerprint=fingerprint_of(model, config),
+        fingerprint=fingerprint_of(model, config, normalize=normalize),
         supervision=supervision_of(request, "supervised"),
         precision=request.precision,
     )

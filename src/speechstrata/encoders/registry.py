@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from speechstrata.encoders.base import SpeechEncoder
+from speechstrata.errors import EncoderError
 
 Control = Literal["random"] | None
 Precision = Literal["float32", "bfloat16"]
@@ -51,10 +52,14 @@ FAMILIES: dict[str, str] = {
     "data2vec-audio": _WAV2VEC2,
     "hubert": _WAV2VEC2,
     "moonshine": "speechstrata.encoders.moonshine:load",
+    "moonshine_streaming": "speechstrata.encoders.moonshine_streaming:load",
     "unispeech": _WAV2VEC2,
     "unispeech-sat": _WAV2VEC2,
     "wav2vec2": _WAV2VEC2,
+    "wav2vec2-bert": "speechstrata.encoders.wav2vec2_bert:load",
+    "wav2vec2-conformer": "speechstrata.encoders.wav2vec2_conformer:load",
     "wavlm": _WAV2VEC2,
+    "whisper": "speechstrata.encoders.whisper:load",
 }
 
 #: Suffix of a checkpoint file -> "module:function".
@@ -63,6 +68,7 @@ FILE_TYPES: dict[str, str] = {}
 #: Names that need no file -> "module:function".
 BUILT_IN: dict[str, str] = {
     "fbank": "speechstrata.encoders.fbank:load",
+    "mfcc": "speechstrata.encoders.mfcc:load",
     "moonshine-tiny": "speechstrata.encoders.moonshine_package:load",
 }
 
@@ -71,3 +77,13 @@ def loader(entry: str) -> Loader:
     """Import the function that an entry "module:function" names."""
     module, _, function = entry.partition(":")
     return getattr(importlib.import_module(module), function)  # type: ignore[no-any-return]
+
+
+def refuse_normalize(request: LoadRequest, reason: str) -> None:
+    """For models whose features leave no choice.
+
+    Raises:
+        EncoderError: ``normalize`` was asked for.
+    """
+    if request.normalize is not None:
+        raise EncoderError(f"{request.source} cannot take normalize={request.normalize}: {reason}", "leave it out")

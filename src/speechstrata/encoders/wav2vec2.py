@@ -7,10 +7,10 @@ the mean and variance of the waveform.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any, cast
 
-import torch
 import transformers
 from torch import Tensor, nn
 from transformers.masking_utils import create_bidirectional_mask
@@ -18,11 +18,14 @@ from transformers.masking_utils import create_bidirectional_mask
 from speechstrata.encoders.base import Layer, SpeechEncoder
 from speechstrata.encoders.geometry import Clock, Convolution, clocks, frames_after
 from speechstrata.encoders.huggingface import fingerprint_of, load_model, read_preprocessing, supervision_of
-from speechstrata.encoders.masking import frame_mask, group_norm_, zero_tails_
+from speechstrata.encoders.masking import frame_mask, group_norm_, normalize_waveforms, zero_tails_
 from speechstrata.encoders.module_encoder import ModuleEncoder, Step
 from speechstrata.encoders.registry import LoadRequest
 
 _LOG = logging.getLogger(__name__)
+
+# WavLM's attention hands torch masks of two kinds; neither torch's warning nor the remedy is for our users.
+warnings.filterwarnings("ignore", message="Support for mismatched key_padding_mask and attn_mask")
 
 _MODELS = {
     "data2vec-audio": transformers.Data2VecAudioModel,
@@ -33,14 +36,16 @@ _MODELS = {
     "wavlm": transformers.WavLMModel,
 }
 
-#: Added to the variance by transformers' Wav2Vec2FeatureExtractor.
-_VARIANCE_FLOOR = 1e-7
-
 
 def load(request: LoadRequest) -> SpeechEncoder:
     """Load a folder or hub name of one of these families."""
+    return load_as(request, _MODELS[request.config["model_type"]], Wav2Vec2Encoder)
+
+
+def load_as(request: LoadRequest, model_class: Any, encoder_class: "type[Wav2Vec2Encoder]") -> SpeechEncoder:
+    """Load the weights as ``model_class`` and run them as ``encoder_class`` does."""
     # The vector that replaces masked frames is for pre-training, and checkpoints often lack it.
-    model = load_model(_MODELS[request.config["model_type"]], request, optional=["masked_spec_embed"])
+    model = load_model(model_class, request, optional=["masked_spec_embed"])
     preprocessing = read_preprocessing(request.source)
     normalize = request.normalize
     if normalize is None:
@@ -49,7 +54,7 @@ def load(request: LoadRequest) -> SpeechEncoder:
         # The released models with layer norm in every convolutional layer were trained on normalised waveforms.
         normalize = getattr(model.config, "feat_extract_norm", "layer") == "layer"
         _LOG.warning("%s does not say whether its waveforms are normalised: taken as %s", request.source, normalize)
-    return Wav2Vec2Encoder(
+    return encoder_class(
         model,
         normalize=normalize,
         unnormed=request.unnormed,
@@ -74,12 +79,16 @@ class Wav2Vec2Encoder(ModuleEncoder):
     def __init__(self, model: Any, *, normalize: bool, unnormed: bool = False, **settings: Any) -> None:
         config = model.config
         self.normalize = normalize
-        self.pre_norm = bool(getattr(config, "do_stable_layer_norm", False))
+        self.pre_norm = self._is_pre_norm(config)
         self._convolutions = tuple(
             Convolution(kernel, stride) for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True)
         )
         layers = self._describe(config, unnormed and self.pre_norm)
         super().__init__(module=model, layers=layers, **settings)
+
+    def _is_pre_norm(self, config: Any) -> bool:
+        """Whether one more layer norm follows the last layer."""
+        return bool(getattr(config, "do_stable_layer_norm", False))
 
     def _describe(self, config: Any, unnormed: bool) -> tuple[Layer, ...]:
         times = clocks(self._convolutions)
@@ -107,28 +116,9 @@ class Wav2Vec2Encoder(ModuleEncoder):
 
     def _steps(self, audio: Tensor, lengths: Sequence[int]) -> Iterator[Step]:
         model: Any = self.module
-        frames = lengths
-        hidden = (normalize_waveforms(audio, lengths) if self.normalize else audio)[:, None]
-        stack = zip(self._convolutions, model.feature_extractor.conv_layers, strict=True)
-        for number, (geometry, conv) in enumerate(stack, start=1):
-            frames = [geometry.frames(count) for count in frames]
-            hidden = _convolve(conv, hidden, frames)
-            yield Step(f"conv{number}", hidden.transpose(1, 2), frames)
-        projected = model.feature_projection(hidden.transpose(1, 2))
-        hidden = projected[0] if isinstance(projected, tuple) else projected
-        del projected
-        zero_tails_(hidden, frames)
-        yield Step("projection", hidden, frames)
-        yield from self._transform(model.encoder, hidden, frames)
-
-    def _transform(self, encoder: Any, projected: Tensor, frames: Sequence[int]) -> Iterator[Step]:
-        mask = frame_mask(frames, projected.shape[1], projected.device)
-        if encoder.config.model_type != "wavlm":  # which takes the plain mask of frames
-            mask = create_bidirectional_mask(encoder.config, projected, mask)
-        arguments = {"attention_mask": mask}
-        hidden = projected + _positions(encoder.pos_conv_embed, projected, frames)
-        if not self.pre_norm:
-            hidden = encoder.layer_norm(hidden)
+        encoder = model.encoder
+        hidden, frames = yield from self._project(audio, lengths)
+        hidden, arguments = self._enter(encoder, hidden, frames)
         yield Step("T0", hidden, frames)
         for number, layer in enumerate(encoder.layers, start=1):
             hidden = layer(hidden, **arguments)
@@ -139,19 +129,30 @@ class Wav2Vec2Encoder(ModuleEncoder):
                 hidden = encoder.layer_norm(hidden)
             yield Step(f"T{number}", hidden, frames)
 
+    def _project(self, audio: Tensor, lengths: Sequence[int]) -> Generator[Step, None, tuple[Tensor, Sequence[int]]]:
+        """The layers up to the projection, whose output (batch, frames, dim) and frame counts it returns."""
+        model: Any = self.module
+        frames = lengths
+        hidden = (normalize_waveforms(audio, lengths) if self.normalize else audio)[:, None]
+        stack = zip(self._convolutions, model.feature_extractor.conv_layers, strict=True)
+        for number, (geometry, conv) in enumerate(stack, start=1):
+            frames = [geometry.frames(count) for count in frames]
+            hidden = _convolve(conv, hidden, frames)
+            yield Step(f"conv{number}", hidden.transpose(1, 2), frames)
+        projected = model.feature_projection(hidden.transpose(1, 2))
+        if isinstance(projected, tuple):  # some return the normalised features too
+            projected = projected[0]
+        zero_tails_(projected, frames)
+        yield Step("projection", projected, frames)
+        return projected, frames
 
-def normalize_waveforms(audio: Tensor, lengths: Sequence[int]) -> Tensor:
-    """Zero mean and unit variance over each utterance's own samples, as transformers' feature extractor has it.
-
-    Args:
-        audio: (batch, samples), zero past each length.
-        lengths: in samples.
-    """
-    count = torch.tensor(lengths, device=audio.device, dtype=torch.float64)[:, None]
-    mean = audio.sum(1, keepdim=True, dtype=torch.float64) / count
-    centred = zero_tails_(audio - mean.float(), lengths)
-    variance = centred.square().sum(1, keepdim=True, dtype=torch.float64) / count
-    return centred / (variance + _VARIANCE_FLOOR).sqrt().float()
+    def _enter(self, encoder: Any, projected: Tensor, frames: Sequence[int]) -> tuple[Tensor, dict[str, Tensor | None]]:
+        """The input of the first Transformer layer, and what every layer takes beside the states."""
+        mask = frame_mask(frames, projected.shape[1], projected.device)
+        if encoder.config.model_type != "wavlm":  # which takes the plain mask of frames
+            mask = create_bidirectional_mask(encoder.config, projected, mask)
+        hidden = projected + _positions(encoder.pos_conv_embed, projected, frames)
+        return hidden if self.pre_norm else encoder.layer_norm(hidden), {"attention_mask": mask}
 
 
 def _convolve(conv: Any, hidden: Tensor, frames: Sequence[int]) -> Tensor:

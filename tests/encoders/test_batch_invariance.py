@@ -1,0 +1,78 @@
+"""An utterance has the same states alone and in any batch, whatever the padding holds."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_models import FAMILIES, speechlike
+
+from speechstrata.encoders.loading import load_encoder
+
+TOLERANCE = 1e-4  # of a layer's root mean square
+
+PADDINGS = {
+    "zeros": lambda shape: torch.zeros(shape),
+    "noise": lambda shape: torch.randn(shape, generator=torch.Generator().manual_seed(5)),
+    "loud": lambda shape: torch.full(shape, 1e4),
+    "nan": lambda shape: torch.full(shape, torch.nan),
+}
+
+
+def largest_difference(encoder: Any, lengths: Sequence[int], padding: str, extra: int = 0) -> float:
+    """Over layers, utterances and frames, relative to the layer's RMS; tails must be exactly zero."""
+    audio = [torch.from_numpy(speechlike(length, seed)) for seed, length in enumerate(lengths)]
+    batch = PADDINGS[padding]((len(lengths), max(lengths) + extra))
+    for row, waveform in zip(batch, audio, strict=True):
+        row[: len(waveform)] = waveform
+    together = encoder.hidden_states(batch, torch.tensor(lengths))
+    worst = 0.0
+    for row, waveform in enumerate(audio):
+        alone = encoder.hidden_states(waveform[None], torch.tensor([len(waveform)]))
+        for name, (states, counts) in together.items():
+            expected = alone[name].states[0]
+            assert counts[row] == len(expected)
+            assert not states[row, len(expected) :].any()
+            difference = (states[row, : len(expected)] - expected).abs().max()
+            worst = max(worst, float(difference / expected.square().mean().sqrt()))
+    return worst
+
+
+@settings(max_examples=6)
+@given(
+    lengths=st.lists(st.integers(3000, 20_000), min_size=2, max_size=4),
+    padding=st.sampled_from(sorted(PADDINGS)),
+    extra=st.integers(0, 3000),
+)
+@pytest.mark.parametrize("name", FAMILIES)
+def test_small_models(make_case: Any, name: str, lengths: list[int], padding: str, extra: int) -> None:
+    assert largest_difference(make_case(name).encoder, lengths, padding, extra) < TOLERANCE
+
+
+@pytest.mark.parametrize("padding", PADDINGS)
+def test_all_utterances_far_shorter_than_one(case: Any, padding: str) -> None:
+    assert largest_difference(case.encoder, [3000, 24_000, 2600, 3001], padding) < TOLERANCE
+
+
+@pytest.mark.parametrize("name", ["fbank", "mfcc", "moonshine-tiny+random"])
+def test_built_in_encoders(name: str) -> None:
+    base, _, control = name.partition("+")
+    encoder = load_encoder(base, control=control or None)
+    assert largest_difference(encoder, [3000, 24_000, 16_001], "nan") < TOLERANCE
+
+
+def test_the_comparison_sees_a_leak(make_case: Any) -> None:
+    """A group norm over all frames, as transformers runs it in a padded batch, is far outside the tolerance."""
+    case = make_case("hubert-base")
+    short, long = speechlike(5000), speechlike(15_000, 1)
+    batch = np.zeros((2, 15_000), dtype=np.float32)
+    batch[0, :5000], batch[1] = short, long
+    mask = torch.arange(15_000)[None] < torch.tensor([[5000], [15_000]])
+    with torch.no_grad():
+        alone = case.model(torch.from_numpy(short)[None]).last_hidden_state
+        padded = case.model(torch.from_numpy(batch), attention_mask=mask.long()).last_hidden_state
+    difference = (padded[:1, : alone.shape[1]] - alone).abs().max() / alone.square().mean().sqrt()
+    assert difference > 100 * TOLERANCE
