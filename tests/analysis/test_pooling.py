@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from speechstrata.analysis.forward import plan_batches, read_batches
+from speechstrata.analysis.forward import Batch, plan_batches, read_batches
 from speechstrata.analysis.pooling import RowPlan, RowStore, SpanPooler, mean_over_ranges, stored_bytes
 from speechstrata.analysis.spans import Spans
 from speechstrata.encoders.base import HiddenStates, Layer
@@ -50,11 +50,12 @@ def pool(folder, batches, spans_of_rows=(0, 1, 2, 3)):
     frames = [12, 6, 3]
     for batch in batches:
         longest = max(frames[u] for u in batch)
+        lengths = torch.tensor([frames[u] for u in batch])
         states = torch.full((len(batch), longest, 4), -1e6)
         for row, u in enumerate(batch):
             states[row, : frames[u]] = states_of(u, frames[u])
-        pooler.begin(np.array(batch))
-        pooler.visit(LAYER, HiddenStates(states, torch.tensor([frames[u] for u in batch])))
+        pooler.begin(Batch(0, np.array(batch), torch.zeros(0), lengths, 0.0, ()))
+        pooler.visit(LAYER, HiddenStates(states, lengths))
     return store
 
 

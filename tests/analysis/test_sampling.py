@@ -101,9 +101,14 @@ def test_small_corpora_lower_k_to_a_tenth_of_their_spans():
     assert clusters_for("word", 1000, PUBLISHED) == 5000
 
 
-def test_frame_samples_and_parts_do_not_depend_on_what_else_is_drawn():
-    np.testing.assert_array_equal(sample_frames(10, PUBLISHED, 0, 0), np.arange(10))
-    assert len(sample_frames(2000, PUBLISHED, 0, 0)) == 500
+def test_frame_samples_are_disjoint_and_as_large_as_the_corpus_allows():
+    sets = sample_frames(10, PUBLISHED, 3, 0)
+    assert [len(each) for each in sets] == [3, 3, 3]
+    assert len(np.unique(np.concatenate(sets))) == 9
+    assert [len(each) for each in sample_frames(2000, PUBLISHED, 3, 0)] == [500, 500, 500]
+
+
+def test_frame_parts_do_not_depend_on_what_else_is_drawn():
     np.testing.assert_array_equal(frame_parts(50, 10, 0, 1, "u1"), frame_parts(50, 10, 0, 1, "u1"))
     assert set(frame_parts(5000, 10, 0, 1, "u1")) == set(range(10))
 

@@ -159,3 +159,29 @@ class ComputeConfig:
     dtype: Literal["float32", "bfloat16"] = "float32"
     batch_seconds: float = 40.0
     score_workers: int = 0
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What is analysed, and what it is compared with.
+
+    Attributes:
+        models: names, folders or checkpoints of encoders.
+        corpus: "demo", a corpus folder, or a lhotse manifest.
+        controls: "fbank" (the log-mel as an encoder) and "random" (each model re-initialised).
+        glove: word vectors for cca-glove.
+        agwe: acoustically grounded word vectors for cca-agwe.
+        sts: folder of a spoken STS set.
+        inter: other encoders, ``MODEL`` (its last layer) or ``MODEL:LAYER``, for cca-inter.
+        training_speakers: file with the speakers that the models were trained on, one a line; then every span
+            score is also given for these speakers and for the others.
+    """
+
+    models: tuple[str, ...]
+    corpus: str = "demo"
+    controls: tuple[str, ...] = ("fbank", "random")
+    glove: str | None = None
+    agwe: str | None = None
+    sts: str | None = None
+    inter: tuple[str, ...] = ()
+    training_speakers: str | None = None

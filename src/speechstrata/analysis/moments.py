@@ -361,9 +361,10 @@ class PartedMoments:
         self._waiting.append((rows, where, arrays))
         self._n_waiting += len(rows)
         if self._n_waiting >= self.buffer_rows:
-            self._flush()
+            self.flush()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Add the rows that wait; until then they are not in the statistics. Not to be called from two threads."""
         if self._n_waiting == 0:
             return
         rows = np.concatenate([each[0] for each in self._waiting]).astype(np.float64)
@@ -399,8 +400,8 @@ class PartedMoments:
             InputError: ``y`` saw other rows.
             TooFewSamplesError: no rows at all.
         """
-        self._flush()
-        y._flush()
+        self.flush()
+        y.flush()
         if name not in self.against or y.dim != self.against[name] or y.n_parts != self.n_parts:
             raise InputError(
                 f"no statistics against {name!r} with {y.dim} dimensions in {y.n_parts} parts",

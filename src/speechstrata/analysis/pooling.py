@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from speechstrata.analysis.config import SpanRule
+from speechstrata.analysis.forward import Batch
 from speechstrata.analysis.spans import Spans, Unit, frame_ranges
 from speechstrata.encoders.base import HiddenStates, Layer
 from speechstrata.errors import InputError
@@ -128,11 +129,11 @@ class SpanPooler:
         }
         self._batch: dict[Unit, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
 
-    def begin(self, utterances: NDArray[np.int64]) -> None:
-        """Name the utterances of the batch that comes next."""
+    def begin(self, batch: Batch) -> None:
+        """Name the batch that comes next."""
         self._batch = {}
         for unit, (order, bounds) in self._row_bounds.items():
-            rows = [order[bounds[u] : bounds[u + 1]] for u in utterances.tolist()]
+            rows = [order[bounds[u] : bounds[u + 1]] for u in batch.utterances.tolist()]
             items = np.repeat(np.arange(len(rows)), [len(r) for r in rows])
             self._batch[unit] = (items, np.concatenate(rows) if rows else np.zeros(0, np.int64))
 
@@ -161,6 +162,9 @@ class SpanPooler:
                 torch.from_numpy(stop).to(device),
             )
             self._store.rows(layer.name, unit)[rows] = means.cpu().numpy()
+
+    def end(self) -> None:
+        """Nothing is left to do: every layer's rows are written as they come."""
 
 
 def _bounds(utterance: NDArray[np.int64], n_utterances: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

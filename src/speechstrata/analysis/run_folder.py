@@ -4,17 +4,19 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from speechstrata import __version__
 from speechstrata.encoders.base import Layer
-from speechstrata.errors import InputError
+from speechstrata.errors import InputError, SpeechstrataError
 from speechstrata.files import atomic_path, read_json, write_json
+
+T = TypeVar("T")
 
 #: Packages whose versions can move a number.
 _TRACED_PACKAGES = (
@@ -98,12 +100,17 @@ class RunFolder:
     everything it depends on; an entry whose key comes up again is not computed again. A line that was
     being written when the run was killed is ignored. Every run rewrites ``problems.jsonl``.
 
+    Args:
+        path: the folder; made if it is not there.
+        strict: errors that ``attempt`` would note are raised.
+
     Raises:
         InputError: the folder cannot be written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, strict: bool = False) -> None:
         self.path = path
+        self.strict = strict
         self.problems: list[Problem] = []
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -154,6 +161,25 @@ class RunFolder:
         if problem not in self.problems:
             self.problems.append(problem)
 
+    def attempt(self, what: str, where: str, function: Callable[[], T]) -> T | None:
+        """The function's value; an error of it that a user can mend is noted, printed, and gives ``None``.
+
+        Raises:
+            SpeechstrataError: in a strict run, that error.
+        """
+        try:
+            return function()
+        except SpeechstrataError as error:
+            self.failed(what, where, error)
+            print(f"left out: {what} ({where}): {error}", file=sys.stderr, flush=True)
+            return None
+
+    def failed(self, what: str, where: str, error: SpeechstrataError) -> None:
+        """Note an error as a problem; raise it in a strict run."""
+        if self.strict:
+            raise error
+        self.add_problem(Problem(what, where, error.message, error.remedy or ""))
+
     def write_results(self, keys: Iterable[str], config: Mapping[str, Any], provenance: Mapping[str, Any]) -> Path:
         """Write ``scores.parquet`` from the entries of this run, with ``config.json`` and ``provenance.json``."""
         import polars
@@ -165,6 +191,8 @@ class RunFolder:
                 f"all reasons are in {self.path / 'problems.jsonl'}",
             )
         table = polars.DataFrame(rows, schema=_schema(), orient="row")
+        # Scores are finished in any order; the table has one.
+        table = table.sort("score", "unit", "variant", "reference", "model", "index", "sample_set", maintain_order=True)
         with atomic_path(self.path / "scores.parquet") as partial:
             table.write_parquet(partial)
         write_json(self.path / "config.json", config)
@@ -188,10 +216,7 @@ def _schema() -> dict[str, Any]:
     types: dict[Any, Any] = {int: polars.Int64, float: polars.Float64, str: polars.String}
     optional: dict[str, Any] = {"nats": polars.Float64, "baseline": polars.Float64}
     optional |= dict.fromkeys(("classes", "k", "step"), polars.Int64)
-    return {
-        name: optional.get(name) or types[field.type]
-        for name, field in ScoreRow.__dataclass_fields__.items()
-    }
+    return {name: optional.get(name) or types[field.type] for name, field in ScoreRow.__dataclass_fields__.items()}
 
 
 def layer_depths(layers: Sequence[Layer]) -> tuple[float, ...]:

@@ -36,15 +36,6 @@ class UnitSample:
     evaluate: Indices
 
 
-@dataclass(frozen=True)
-class SampleSet:
-    """One sample of the corpus: a number, the sample of each unit, and the utterances of the frame-level scores."""
-
-    number: int
-    units: dict[Unit, UnitSample]
-    frame_utterances: Indices
-
-
 def choose_types(spans: Spans, protocol: Protocol) -> Indices:
     """The types that take part: every phone, or the most frequent words (ties in alphabetical order)."""
     counts = np.bincount(spans.label, minlength=len(spans.labels))
@@ -109,10 +100,14 @@ def sample_unit(
     return UnitSample(cca=cca, fit=fit, evaluate=evaluate)
 
 
-def sample_frames(n_utterances: int, protocol: Protocol, seed: int, number: int) -> Indices:
-    """The utterances whose frames make a frame-level sample; sorted."""
-    order = generator(seed, "frames", number).permutation(n_utterances)
-    return np.sort(order[: protocol.frame_utterances])
+def sample_frames(n_utterances: int, protocol: Protocol, sample_sets: int, seed: int) -> list[Indices]:
+    """The utterances whose frames make each frame-level sample: disjoint sets, each sorted.
+
+    A set has ``protocol.frame_utterances`` utterances, or an equal share where the corpus has too few.
+    """
+    order = generator(seed, "frames").permutation(n_utterances)
+    size = min(protocol.frame_utterances, n_utterances // sample_sets)
+    return [np.sort(order[number * size : (number + 1) * size]) for number in range(sample_sets)]
 
 
 def choose_protocol(config: AnalysisConfig, spans: dict[Unit, Spans], splits: tuple[str, ...]) -> Protocol:

@@ -1,0 +1,193 @@
+"""What the span-level scores of every layer share: rows, labels, parts and vectors of each sample, made once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speechstrata.analysis.config import AnalysisConfig, Protocol
+from speechstrata.analysis.parts import grouped_parts, stratified_parts
+from speechstrata.analysis.pooling import RowPlan
+from speechstrata.analysis.sampling import UnitSample, clusters_for, sample_unit
+from speechstrata.analysis.spans import Spans, Unit
+from speechstrata.analysis.vectors import WordVectors
+from speechstrata.errors import TooFewSamplesError
+from speechstrata.seeds import generator
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class View:
+    """A second view of some rows, for CCA.
+
+    Attributes:
+        score: e.g. "cca-word".
+        variant: "" or the name of a control.
+        reference: the vector file, or "".
+        rows: (n,) which rows of the store.
+        y: (n,) labels 0..C-1 of a one-hot view, or (n, dim) vectors.
+        parts: (n,) the part of each row.
+        classes: number of types among the rows.
+    """
+
+    score: str
+    variant: str
+    reference: str
+    rows: Rows
+    y: NDArray[np.int64] | NDArray[np.float64]
+    parts: NDArray[np.intp]
+    classes: int
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """The rows of a mutual-information score: to train the k-means on, and to score.
+
+    Attributes:
+        score: "mi-phone" or "mi-word".
+        variant: "" or the subset of speakers.
+        fit: rows that train the k-means.
+        evaluate: rows that are scored, from other utterances.
+        labels: (n_evaluate,) labels 0..C-1.
+        k: number of clusters.
+        classes: number of types.
+    """
+
+    score: str
+    variant: str
+    fit: Rows
+    evaluate: Rows
+    labels: NDArray[np.int64]
+    k: int
+    classes: int
+
+
+@dataclass(frozen=True)
+class UnitSet:
+    """All that is computed from one unit's rows in one sample set."""
+
+    unit: Unit
+    number: int
+    views: tuple[View, ...]
+    clusterings: tuple[Clustering, ...]
+
+
+def _compact(labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], Rows]:
+    """Labels as 0..C-1, and the original label of each."""
+    types, compact = np.unique(labels, return_inverse=True)
+    return compact.astype(np.int64), types
+
+
+def _one_hot_view(spans: Spans, plan: RowPlan, chosen: Rows, variant: str, rng: np.random.Generator) -> View:
+    labels, types = _compact(spans.label[chosen])
+    parts = stratified_parts(labels, rng)
+    return View(f"cca-{spans.unit}", variant, "", plan.rows_of(chosen), labels, parts, len(types))
+
+
+def _vector_views(
+    score: str,
+    vectors: WordVectors,
+    spans: Spans,
+    plan: RowPlan,
+    chosen: Rows,
+    controls: bool,
+    rng: np.random.Generator,
+) -> list[View]:
+    """The score itself, and its two controls: vectors permuted over the types, and parts disjoint in types."""
+    position = {word: index for index, word in enumerate(vectors.words)}
+    vector_of_type = np.array([position.get(label, -1) for label in spans.labels], dtype=np.int64)
+    chosen = chosen[vector_of_type[spans.label[chosen]] >= 0]
+    if not len(chosen):
+        return []
+    labels, types = _compact(spans.label[chosen])
+    table = vectors.matrix[vector_of_type[types]]
+    rows = plan.rows_of(chosen)
+    parts = stratified_parts(labels, rng)
+    views = [View(score, "", vectors.name, rows, table[labels], parts, len(types))]
+    if controls:
+        shuffled = table[rng.permutation(len(types))]
+        views.append(View(score, "vectors-permuted", vectors.name, rows, shuffled[labels], parts, len(types)))
+        try:
+            disjoint = grouped_parts(labels, rng)
+        except TooFewSamplesError:
+            return views  # fewer than ten types: no such split exists, and the score itself will say it is thin
+        views.append(View(score, "types-disjoint", vectors.name, rows, table[labels], disjoint, len(types)))
+    return views
+
+
+def _clustering(spans: Spans, plan: RowPlan, sample: UnitSample, variant: str, protocol: Protocol) -> Clustering | None:
+    if not len(sample.fit) or not len(sample.evaluate):
+        return None
+    labels, types = _compact(spans.label[sample.evaluate])
+    return Clustering(
+        score=f"mi-{spans.unit}",
+        variant=variant,
+        fit=plan.rows_of(sample.fit),
+        evaluate=plan.rows_of(sample.evaluate),
+        labels=labels,
+        k=clusters_for(spans.unit, len(sample.fit), protocol),
+        classes=len(types),
+    )
+
+
+def draw_samples(
+    spans: Spans,
+    protocol: Protocol,
+    splits: tuple[str, ...],
+    config: AnalysisConfig,
+    subsets: Mapping[str, NDArray[np.bool_]],
+) -> list[dict[str, UnitSample]]:
+    """For every sample set, the sample of each variant: "" (all spans) and the ``subsets`` (n_spans,) given."""
+    drawn = []
+    for number in range(config.sample_sets):
+        samples = {"": sample_unit(spans, protocol, splits, config.seed, number)}
+        for variant, allowed in subsets.items():
+            samples[variant] = sample_unit(spans, protocol, splits, config.seed, number, allowed)
+        drawn.append(samples)
+    return drawn
+
+
+def row_plan(spans: Spans, drawn: Sequence[Mapping[str, UnitSample]]) -> RowPlan:
+    """A row for every span that some sample uses."""
+    used = [part for samples in drawn for s in samples.values() for part in (s.cca, s.fit, s.evaluate)]
+    return RowPlan(spans, np.unique(np.concatenate(used)) if used else np.zeros(0, dtype=np.int64))
+
+
+def unit_sets(
+    plan: RowPlan,
+    drawn: Sequence[Mapping[str, UnitSample]],
+    protocol: Protocol,
+    config: AnalysisConfig,
+    vectors: Mapping[str, WordVectors],
+) -> list[UnitSet]:
+    """Everything the scores of a unit need besides the rows themselves.
+
+    Args:
+        plan: of the unit's rows.
+        drawn: its samples, see ``draw_samples``.
+        protocol: the numbers.
+        config: which scores, and the seed.
+        vectors: score name ("cca-glove", "cca-agwe") -> word vectors; only used for words.
+    """
+    spans = plan.spans
+    sets = []
+    for number, samples in enumerate(drawn):
+        views: list[View] = []
+        clusterings: list[Clustering] = []
+        for variant, sample in samples.items():
+            purpose = (spans.unit, number, variant)
+            if f"cca-{spans.unit}" in config.scores and len(sample.cca):
+                rng = generator(config.seed, "parts", *purpose)
+                views.append(_one_hot_view(spans, plan, sample.cca, variant, rng))
+            if f"mi-{spans.unit}" in config.scores:
+                clustering = _clustering(spans, plan, sample, variant, protocol)
+                if clustering is not None:
+                    clusterings.append(clustering)
+        if spans.unit == "word":
+            for score, given in vectors.items():
+                rng = generator(config.seed, "vectors", score, number)
+                views += _vector_views(score, given, spans, plan, samples[""].cca, config.controls, rng)
+        sets.append(UnitSet(spans.unit, number, tuple(views), tuple(clusterings)))
+    return sets

@@ -1,0 +1,431 @@
+"""The main job: a corpus and some encoders in, a run folder with every layer's scores out."""
+
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from speechstrata.analysis.blocks import Block, PassLog, plan_blocks
+from speechstrata.analysis.config import AnalysisConfig, ComputeConfig, Inputs
+from speechstrata.analysis.frames import FrameStatistics
+from speechstrata.analysis.material import Material, prepare_material
+from speechstrata.analysis.model_pass import Consumer, run_pass
+from speechstrata.analysis.pooling import RowPlan, RowStore, SpanPooler, stored_bytes
+from speechstrata.analysis.run_folder import Problem, RunFolder, ScoreRow, layer_depths, provenance, read_config
+from speechstrata.analysis.scoring import LayerScore, Task, inter_tasks, run_tasks, sentence_tasks, unit_tasks
+from speechstrata.analysis.spans import count_speakers, whole_utterances
+from speechstrata.encoders.base import Layer, SpeechEncoder
+from speechstrata.encoders.loading import load_encoder
+from speechstrata.errors import EncoderError, InputError, SpeechstrataError
+from speechstrata.files import fingerprint
+
+#: Part of every journal key: raise it when a change of the code changes scores, so that old ones are not served.
+SCORES_VERSION = 1
+
+#: The control that is an encoder of its own.
+FBANK = "fbank"
+
+_STEP = re.compile(r"step[-_=]?(\d+)")
+
+
+@dataclass
+class _Model:
+    """An encoder of a run, where its pooled rows are, and the keys of its results."""
+
+    source: str
+    role: str
+    control_of: str | None
+    encoder: SpeechEncoder
+    layers: tuple[Layer, ...]
+    store: RowStore
+    cache: Path
+    keys: list[str] = field(default_factory=list)
+
+    @property
+    def step(self) -> int | None:
+        """The training step in the checkpoint's name, if there is one."""
+        match = _STEP.search(self.source)
+        return int(match[1]) if match else None
+
+
+def analyze(
+    inputs: Inputs,
+    config: AnalysisConfig | None = None,
+    compute: ComputeConfig | None = None,
+    output: Path | None = None,
+    *,
+    strict: bool = False,
+) -> Path:
+    """Score every layer of some encoders on a corpus.
+
+    One forward pass per encoder and utterance serves all layers, scores and sample sets. Finished scores are
+    kept as they are made: the same command continues a run that was stopped, and serves what is already there.
+
+    Args:
+        inputs: encoders, corpus and what they are compared with.
+        config: what is computed.
+        compute: how.
+        output: the run folder; by default ``runs/<corpus>-<fingerprint of inputs and config>``.
+        strict: raise at the first utterance, score or model that cannot be used, instead of reporting it.
+
+    Returns:
+        The run folder; ``docs/report.md`` describes its files.
+
+    Raises:
+        InputError: the folder cannot be written, or no score at all could be computed.
+        CorpusError: the corpus cannot be found or read.
+        EncoderError: none of the encoders can be loaded.
+    """
+    config, compute = config or AnalysisConfig(), compute or ComputeConfig()
+    described = {"inputs": asdict(inputs), "analysis": asdict(config), "compute": asdict(compute)}
+    if output is None:
+        digest = fingerprint([described["inputs"], described["analysis"]])
+        output = Path("runs") / f"{Path(inputs.corpus).stem}-{digest[:8]}"
+    _notice_changes(output, described)
+    run = RunFolder(output, strict=strict)
+    try:
+        return _Analysis(run, inputs, config, compute).run(described)
+    finally:
+        run.write_problems()
+        run.close()
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _notice_changes(output: Path, described: dict[str, Any]) -> None:
+    """Say which options differ from those of the run that was in this folder before."""
+    before = read_config(output)
+    if before is None:
+        return
+    for part in ("inputs", "analysis"):
+        for name, value in described[part].items():
+            now = list(value) if isinstance(value, tuple) else value
+            if before.get(part, {}).get(name) != now:
+                _say(f"changed since the last run in {output}: {name} was {before.get(part, {}).get(name)}, is {now}")
+
+
+class _Analysis:
+    """One run: what its stages share."""
+
+    def __init__(self, run: RunFolder, inputs: Inputs, config: AnalysisConfig, compute: ComputeConfig) -> None:
+        self.run_folder = run
+        self.inputs = inputs
+        self.config = config
+        self.compute = compute
+        self.served = 0
+        self.material: Material
+
+    def run(self, described: dict[str, Any]) -> Path:
+        self.material = prepare_material(self.inputs, self.config, self.run_folder)
+        _say(self.material.statement)
+        models = [model for each in self.wanted() if (model := self.load(*each)) is not None]
+        if not any(model.role == "encoder" for model in models):
+            reasons = "; ".join(f"{p.where}: {p.reason}" for p in self.run_folder.problems if p.what == "model")
+            raise EncoderError(f"no encoder could be loaded ({reasons})", "check the names")
+        for model in models:
+            self.score(model)
+        self.compare(models)
+        keys = [key for model in models for key in model.keys]
+        self.run_folder.write_results(keys, described, self.describe(models))
+        shutil.rmtree(self.run_folder.path / "cache", ignore_errors=True)
+        if self.served:
+            _say(f"{self.served} of {len(keys)} results were already there")
+        if self.run_folder.problems:
+            _say(f"{len(self.run_folder.problems)} things were left out: see {self.run_folder.path / 'problems.jsonl'}")
+        return self.run_folder.path
+
+    def wanted(self) -> list[tuple[str, str, str | None]]:
+        """(name, role, control of) of every encoder of the run, each once."""
+        wanted: list[tuple[str, str, str | None]] = [(name, "encoder", None) for name in self.inputs.models]
+        wanted += [(_inter_parts(other)[0], "encoder", None) for other in self.inputs.inter]
+        if "random" in self.inputs.controls:
+            wanted += [(name, "control", name) for name in self.inputs.models if name != FBANK]
+        if "fbank" in self.inputs.controls and FBANK not in self.inputs.models:
+            wanted.append((FBANK, "control", None))
+        return list(dict.fromkeys(wanted))
+
+    def load(self, source: str, role: str, control_of: str | None) -> _Model | None:
+        """An encoder of the run, or ``None`` with the reason among the problems."""
+        encoder = self.run_folder.attempt(
+            "model",
+            source,
+            lambda: load_encoder(
+                source,
+                device=self.compute.device,
+                dtype=self.compute.dtype,
+                control="random" if control_of is not None else None,
+                seed=self.config.seed,
+            ),
+        )
+        if encoder is None:
+            return None
+        layers = encoder.layers
+        if self.config.layers and source != FBANK:
+            layers = tuple(layer for layer in layers if layer.name in self.config.layers)
+            missing = sorted(set(self.config.layers) - {layer.name for layer in layers})
+            if missing:
+                names = ", ".join(layer.name for layer in encoder.layers)
+                reason = f"it has no layer {', '.join(missing)}"
+                self.run_folder.failed("layers", source, EncoderError(reason, f"its layers are: {names}"))
+            if not layers:
+                return None
+        cache = self.run_folder.path / "cache" / fingerprint([encoder.name, encoder.fingerprint, self.config.layers])
+        store = RowStore(cache, layers, {unit: len(plan.spans_of_rows) for unit, plan in self.material.plans.items()})
+        return _Model(source, role, control_of, encoder, layers, store, cache)
+
+    # Keys and tasks
+
+    def key(self, model: _Model, task: Task) -> str:
+        """A fingerprint of everything that a task's values depend on."""
+        config = asdict(self.config)
+        relevant = {name: config[name] for name in ("seed", "span", "null_direction", "controls", "min_span_seconds")}
+        frame_level = task.score in {"cca-mel", "cca-intra"}
+        return fingerprint(
+            [
+                SCORES_VERSION,
+                model.encoder.name,
+                model.encoder.fingerprint,
+                self.compute.dtype,
+                self.material.corpus.fingerprint,
+                self.material.sts.fingerprint if self.material.sts and task.score == "spoken-sts" else None,
+                asdict(self.material.protocol),
+                relevant,
+                # The size of disjoint sets of utterances depends on their number.
+                self.config.sample_sets if frame_level else None,
+                self.inputs.training_speakers,
+                task.layer,
+                task.score,
+                task.sample_set,
+                task.depends_on,
+            ]
+        )
+
+    def pending(self, model: _Model, tasks: Sequence[Task]) -> list[Task]:
+        """The tasks whose results are not there yet."""
+        waiting = []
+        for task in tasks:
+            key = self.key(model, task)
+            if self.run_folder.finished(key) is None:
+                waiting.append(task)
+            else:
+                model.keys.append(key)
+                self.served += 1
+        return waiting
+
+    def finish(self, model: _Model, tasks: Sequence[Task]) -> None:
+        """Compute tasks and keep their results; one that fails is noted and harms no other."""
+        depth_of = dict(zip(model.encoder.layers, layer_depths(model.encoder.layers), strict=True))
+
+        def done(task: Task, scores: list[LayerScore]) -> None:
+            layer = model.encoder.layer(task.layer)
+            rows = [
+                ScoreRow(
+                    model=model.encoder.name,
+                    layer=layer.name,
+                    index=model.encoder.layers.index(layer),
+                    depth=depth_of[layer],
+                    kind=layer.kind,
+                    stride_ms=_milliseconds(layer.stride, model.encoder),
+                    seed=self.config.seed,
+                    step=model.step,
+                    **asdict(score),
+                )
+                for score in scores
+            ]
+            key = self.key(model, task)
+            self.run_folder.finish(key, rows)
+            model.keys.append(key)
+
+        def failed(task: Task, error: SpeechstrataError) -> None:
+            self.run_folder.failed(task.score, f"{model.encoder.name} {task.layer}", error)
+
+        run_tasks(tasks, f"{model.encoder.name}: scores", self.compute.score_workers, done, failed)
+
+    # Stages
+
+    def score(self, model: _Model) -> None:
+        """All the scores of one encoder that need no other encoder."""
+        material = self.material
+        ids = material.utterances.ids
+        statistics = FrameStatistics(model.encoder, model.layers, self.config, ids)
+        frame_tasks = {
+            number: self.pending(model, statistics.tasks(number)) for number in range(len(material.frame_sets))
+        }
+        unit_tasks_ = self.pending(
+            model,
+            [
+                task
+                for layer in model.layers
+                for sets in material.sets.values()
+                for task in unit_tasks(layer.name, model.store, sets, self.config)
+            ],
+        )
+        pools = bool(unit_tasks_ or self.inputs.inter)
+        used = [plan.utterances() for plan in material.plans.values()]
+        blocks = plan_blocks(
+            material.frame_sets, np.unique(np.concatenate([*used, np.zeros(0, np.int64)])), material.utterances.seconds
+        )
+        blocks = [block for block in blocks if pools or (block.frame_set is not None and frame_tasks[block.frame_set])]
+        if pools:
+            size = stored_bytes(model.layers, {unit: len(p.spans_of_rows) for unit, p in material.plans.items()})
+            _say(f"{model.encoder.name}: {size / 1e6:,.0f} MB of pooled states, removed at the end")
+        pooler = SpanPooler(material.plans, model.store, model.encoder.sample_rate, self.config.span)
+
+        def consumers(block: Block) -> list[Consumer]:
+            taking: list[Consumer] = [pooler] if pools else []
+            if block.frame_set is not None and frame_tasks[block.frame_set]:
+                statistics.start(block.frame_set)
+                taking.append(statistics)
+            return taking
+
+        def on_block(block: Block) -> None:
+            if block.frame_set is not None and frame_tasks[block.frame_set]:
+                statistics.complete()
+                self.finish(model, frame_tasks[block.frame_set])
+                statistics.clear()
+
+        self.run_blocks(model, "pass", blocks, consumers, on_block)
+        self.finish(model, unit_tasks_)
+        self.score_sentences(model)
+
+    def score_sentences(self, model: _Model) -> None:
+        """spoken-sts of one encoder."""
+        sts = self.material.sts
+        if sts is None:
+            return
+        count = len(sts.utterances.ids)
+        store = RowStore(model.cache, model.layers, {"sentence": count})
+        tasks = self.pending(model, [task for layer in model.layers for task in sentence_tasks(layer.name, store, sts)])
+        if not tasks:
+            return
+        spans = whole_utterances(sts.utterances.ids, sts.utterances.speakers, sts.utterances.seconds.tolist())
+        plan = RowPlan(spans, np.arange(count))
+        pooler = SpanPooler({"sentence": plan}, store, model.encoder.sample_rate, self.config.span)
+        blocks = plan_blocks([], np.arange(count), sts.utterances.seconds)
+        self.run_blocks(model, "sentences", blocks, lambda _: [pooler], lambda _: None)
+        self.finish(model, tasks)
+
+    def run_blocks(self, model: _Model, name: str, blocks: Sequence[Block], consumers: Any, on_block: Any) -> None:
+        """Run the encoder over the blocks that are not done, and note the utterances that could not be used."""
+        sentences = name == "sentences"
+        assert self.material.sts is not None or not sentences
+        utterances = self.material.sts.utterances if sentences and self.material.sts else self.material.utterances
+        key = fingerprint(
+            [asdict(self.config), asdict(self.inputs), self.material.corpus.fingerprint, self.compute.dtype]
+        )
+        log = PassLog(model.cache / f"{name}.json", key, blocks)
+
+        def after(block: Block) -> None:
+            for utterance, reason in log.unread.items():
+                self.run_folder.failed("utterance", utterance, InputError(reason, "mend or remove the audio"))
+            on_block(block)
+
+        run_pass(
+            model.encoder,
+            utterances,
+            blocks,
+            [layer.name for layer in model.layers],
+            consumers,
+            log,
+            batch_seconds=self.compute.batch_seconds,
+            flush=model.store.flush,
+            on_block=after,
+        )
+
+    def compare(self, models: Sequence[_Model]) -> None:
+        """cca-inter: every layer of the encoders analysed with a layer of each encoder given to compare with."""
+        if "cca-inter" not in self.config.scores:
+            return
+        if not self.inputs.inter:
+            reason, remedy = "no other model was given", "give one with --inter"
+            self.run_folder.add_problem(Problem("cca-inter", "run", reason, remedy))
+        by_source = {model.source: model for model in models if model.role == "encoder"}
+        for other_name in self.inputs.inter:
+            source, layer_name = _inter_parts(other_name)
+            other = by_source.get(source)
+            if other is None:
+                continue  # noted when it could not be loaded
+            if layer_name is not None and layer_name not in {layer.name for layer in other.layers}:
+                names = ", ".join(layer.name for layer in other.layers)
+                error = EncoderError(f"{source} has no layer {layer_name!r}", f"its layers are: {names}")
+                self.run_folder.failed("cca-inter", other_name, error)
+                continue
+            reference = layer_name or other.layers[-1].name
+            for model in models:
+                if model is other or model.source not in self.inputs.models:
+                    continue
+                tasks = [
+                    task
+                    for layer in model.layers
+                    for sets in self.material.sets.values()
+                    for task in inter_tasks(
+                        layer.name, model.store, reference, other.store, other.encoder, sets, self.config
+                    )
+                ]
+                self.finish(model, self.pending(model, tasks))
+
+    def describe(self, models: Sequence[_Model]) -> dict[str, Any]:
+        """The content of ``provenance.json``."""
+        material = self.material
+        corpus, utterances = material.corpus, material.utterances
+        speakers, share = count_speakers(utterances.speakers, utterances.seconds.tolist())
+        described = []
+        for model in models:
+            depths = layer_depths(model.encoder.layers)
+            described.append(
+                {
+                    "name": model.encoder.name,
+                    "role": model.role,
+                    "control_of": model.control_of,
+                    "supervision": model.encoder.supervision,
+                    "fingerprint": model.encoder.fingerprint,
+                    "parameters": model.encoder.parameters,
+                    "sample_rate": model.encoder.sample_rate,
+                    "step": model.step,
+                    "layers": [
+                        {
+                            "name": layer.name,
+                            "kind": layer.kind,
+                            "stride_ms": _milliseconds(layer.stride, model.encoder),
+                            "offset_ms": _milliseconds(layer.offset, model.encoder),
+                            "dim": layer.dim,
+                            "index": index,
+                            "depth": depths[index],
+                        }
+                        for index, layer in enumerate(model.encoder.layers)
+                        if layer in model.layers
+                    ],
+                }
+            )
+        return {
+            **provenance([self.config.seed]),
+            "corpus": {
+                "name": corpus.name,
+                "description": corpus.description,
+                "licence": corpus.licence,
+                "fingerprint": corpus.fingerprint,
+                "utterances": len(utterances.ids),
+                "hours": float(utterances.seconds.sum() / 3600),
+                "speakers": speakers,
+                "largest_speaker_share": share,
+            },
+            "models": described,
+            "protocol": {**asdict(material.protocol), "text": material.statement},
+        }
+
+
+def _milliseconds(samples: Any, encoder: SpeechEncoder) -> float:
+    return 1000 * float(samples) / encoder.sample_rate
+
+
+def _inter_parts(given: str) -> tuple[str, str | None]:
+    """``MODEL:LAYER`` or ``MODEL``."""
+    model, colon, layer = given.rpartition(":")
+    return (model, layer) if colon and model else (given, None)
