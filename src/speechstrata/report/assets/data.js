@@ -1,0 +1,131 @@
+"use strict";
+/* The report's data: curves, and what is chosen of them. Text from the data enters the page as text only. */
+
+const report = JSON.parse(document.getElementById("report-data").textContent);
+const byId = (id) => document.getElementById(id);
+
+/** An element: make("td", {class: "best"}, "text", child, ...). Strings become text nodes, never markup. */
+function make(tag, attributes, ...children) {
+  const svg = ["svg", "path", "circle", "line"].includes(tag);
+  const element = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes || {})) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else element.setAttribute(name, value === true ? "" : value);
+  }
+  for (const child of children.flat()) if (child !== null && child !== undefined) element.append(child);
+  return element;
+}
+
+/* The points come as columns; a curve is the points of one (setting, score, variant, reference, model, step). */
+const points = report.points.mean.map((_, row) => {
+  const point = {};
+  for (const [name, column] of Object.entries(report.points)) point[name] = column[row];
+  return point;
+});
+const modelOf = new Map(report.models.map((model) => [model.label, model]));
+const settingOf = new Map(report.settings.map((setting) => [setting.key, setting]));
+const scoreOf = new Map(report.scores.map((score) => [score.name, score]));
+const allSteps = [...new Set(points.map((point) => point.step).filter((step) => step !== null))].sort((a, b) => a - b);
+const variants = report.variants.map((variant) => variant.name);
+
+const encoders = report.models.filter((model) => !model.control);
+const chosen = {
+  models: new Set(report.models.map((model) => model.label)),
+  scores: new Set(report.scores.map((score) => score.name)),
+  variants: new Set(encoders.length > 1 ? variants.filter((name) => name === "") : variants.filter((name) => name !== "null-kept")),
+  axis: "layers", step: "last", spread: true, conv: false, zero: false, references: {},
+};
+
+const number = (value, digits = 3) => (value === null || value === undefined ? "" : value.toFixed(digits));
+const count = (value) => value.toLocaleString("en-GB");
+const milliseconds = (value) => `${Number(value.toPrecision(4))} ms`;
+const unitNames = { frame: "frames", phone: "phones", word: "words", sentence: "sentence pairs" };
+const unitsOf = (unit) => unitNames[unit] || `${unit}s`;
+
+/** Points grouped by a key, in order of appearance. */
+function grouped(list, key) {
+  const groups = new Map();
+  for (const item of list) {
+    const name = key(item);
+    if (!groups.has(name)) groups.set(name, []);
+    groups.get(name).push(item);
+  }
+  return groups;
+}
+
+/** A model's last step, or the chosen one; controls without steps always count. */
+function atChosenStep(point) {
+  if (point.step === null || chosen.axis === "steps") return true;
+  const steps = modelOf.get(point.model).steps;
+  return point.step === (chosen.step === "last" ? steps[steps.length - 1] : Number(chosen.step));
+}
+
+/** Whether a layer is drawn: the convolutional front-end only for frames, unless asked for or nothing else is there. */
+function layerShown(point) {
+  const front = point.kind === "conv" || point.kind === "projection";
+  return !front || point.unit === "frame" || chosen.conv || modelOf.get(point.model).shallow;
+}
+
+function selected() {
+  return points.filter((point) => chosen.models.has(point.model) && chosen.scores.has(point.score) &&
+    chosen.variants.has(point.variant) && atChosenStep(point));
+}
+
+/** The highest point of a curve, or undefined. */
+function best(curve) {
+  return curve.reduce((top, point) => (top === undefined || point.mean > top.mean ? point : top), undefined);
+}
+
+const curveKey = (point) => JSON.stringify([point.setting, point.score, point.variant, point.reference, point.model, point.step]);
+const curves = grouped(points, curveKey);
+
+/** The point of another model, variant or layer beside this one: the same setting, score and variant. */
+function beside(point, model, layer) {
+  const near = points.filter((other) => other.setting === point.setting && other.score === point.score &&
+    other.variant === point.variant && other.model === model && (layer === null || other.layer === layer));
+  return near.find((other) => other.reference === point.reference) || near[0];
+}
+
+/** What a point is read against: lines of "name: value". */
+function controlsBeside(point) {
+  const lines = [];
+  for (const model of report.models) {
+    if (!model.control || model.label === point.model) continue;
+    if (model.control_of !== null && model.control_of !== point.model) continue;
+    const other = beside(point, model.label, model.single ? null : point.layer);
+    if (other) lines.push(`${model.label}: ${number(other.mean)}`);
+  }
+  for (const variant of report.variants) {
+    if (!variant.control || point.variant !== "") continue;
+    const other = points.find((item) => item.setting === point.setting && item.score === point.score && item.variant === variant.name &&
+      item.model === point.model && item.layer === point.layer && item.step === point.step && item.reference === point.reference);
+    if (other) lines.push(`${variant.title.replace("control: ", "")}: ${number(other.mean)}`);
+  }
+  if (point.baseline !== null) lines.push(`permutation baseline: ${number(point.baseline)}`);
+  return lines;
+}
+
+/** Everything about a point, as lines of plain text. */
+function describe(point) {
+  const setting = settingOf.get(point.setting);
+  const spread = point.sets > 1 ? ` [${number(point.low)} to ${number(point.high)}, ${point.sets} sample sets]` : " (one sample set)";
+  const sample = [`n = ${count(point.n)} ${unitsOf(point.unit)}`];
+  if (point.classes !== null) sample.push(`${count(point.classes)} types`);
+  if (point.k !== null) sample.push(`k = ${count(point.k)}`);
+  const lines = [
+    `${point.model}, ${point.layer}, ${milliseconds(point.stride_ms)} per frame`,
+    `${number(point.mean)}${spread}`,
+    sample.join(", "),
+  ];
+  if (point.step !== null) lines.push(`training step ${count(point.step)}`);
+  if (point.variant !== "") lines.push(variantOf(point.variant).title);
+  if (point.reference !== "") lines.push(`against ${point.reference}`);
+  if (point.nats !== null) lines.push(`${number(point.nats)} nats`);
+  lines.push(...controlsBeside(point));
+  if (point.warning !== "") lines.push(`Note: ${point.warning}`);
+  lines.push(setting.title);
+  return lines;
+}
+
+const variantOf = (name) => report.variants.find((variant) => variant.name === name);

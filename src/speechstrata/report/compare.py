@@ -1,0 +1,40 @@
+"""From run folders to a report: tables, figures and the page, of one run or of several side by side."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from speechstrata.errors import InputError
+from speechstrata.report.merge import merge_runs
+from speechstrata.report.runs import read_run
+from speechstrata.report.tables import summarize, write_csv, write_latex
+
+
+def build_report(run_dirs: Sequence[Path], output: Path | None = None) -> Path:
+    """Write ``index.html``, ``scores.csv``, ``tables.tex`` and ``figures/`` for one or several runs.
+
+    Args:
+        run_dirs: run folders, as ``analyze`` leaves them; several are compared.
+        output: where to write; by default into the run folder, if there is only one.
+
+    Returns:
+        the path of ``index.html``.
+
+    Raises:
+        InputError: a run is missing or broken, or the output cannot be written.
+    """
+    folders = [Path(folder) for folder in run_dirs]
+    if output is None and len(folders) > 1:
+        raise InputError(f"a report on {len(folders)} runs needs a folder of its own", "give --output FOLDER")
+    merged = merge_runs([read_run(folder) for folder in folders])
+    target = Path(output) if output is not None else folders[0]
+    if len(folders) > 1 and any(target.resolve() == folder.resolve() for folder in folders):
+        raise InputError(f"the comparison would replace the report of the run {target}", "give another --output")
+    # matplotlib takes a second to import: only once the runs are known to be readable
+    from speechstrata.report.figures import write_figures
+    from speechstrata.report.page import write_page
+
+    summary = summarize(merged.scores)
+    write_csv(summary, merged, target / "scores.csv")
+    write_latex(merged, summary, target / "tables.tex")
+    figures = write_figures(merged, summary, target / "figures")
+    return write_page(merged, summary, figures, target / "index.html")
