@@ -176,6 +176,39 @@ class Moments:
         """These statistics with the rows of x (n, dx) and y (n, dy) added."""
         return self + Moments.from_rows(x, y)
 
+    def without(self, *others: Moments) -> Moments:
+        """The statistics of these rows without those of ``others``, which must be among them."""
+        n = self.n - sum(each.n for each in others)
+        total = max(n, 1)
+        mean_x = (self.n * self.mean_x - sum(each.n * each.mean_x for each in others)) / total
+        mean_y = (self.n * self.mean_y - sum(each.n * each.mean_y for each in others)) / total
+        groups = [(-self.n, self)] + [(each.n, each) for each in others]
+        off_x = np.stack([each.mean_x - mean_x for _, each in groups])
+        off_y = np.stack([each.mean_y - mean_y for _, each in groups])
+        signs = np.array([[float(weight)] for weight, _ in groups])
+        scatter_xx = self.scatter_xx - (signs * off_x).T @ off_x
+        scatter_yy = self.scatter_yy - (signs * off_y).T @ off_y
+        scatter_xy = self.scatter_xy - (signs * off_x).T @ off_y
+        for each in others:
+            scatter_xx -= each.scatter_xx
+            scatter_yy -= each.scatter_yy
+            scatter_xy -= each.scatter_xy
+        counts = self.counts
+        for each in others:
+            counts = None if counts is None or each.counts is None else counts - each.counts
+        return Moments(n, mean_x, mean_y, scatter_xx, scatter_yy, scatter_xy, counts)
+
+    def restricted(self, kept_x: NDArray[np.intp], kept_y: NDArray[np.intp]) -> Moments:
+        """The statistics of some dimensions of each view, given by their indices."""
+        return Moments(
+            self.n,
+            self.mean_x[kept_x],
+            self.mean_y[kept_y],
+            self.scatter_xx[np.ix_(kept_x, kept_x)],
+            self.scatter_yy[np.ix_(kept_y, kept_y)],
+            self.scatter_xy[np.ix_(kept_x, kept_y)],
+        )
+
     def swapped(self) -> Moments:
         """The same rows with the views exchanged; ``counts`` (about y) is not carried over."""
         return Moments(self.n, self.mean_y, self.mean_x, self.scatter_yy, self.scatter_xx, self.scatter_xy.T.copy())
@@ -240,48 +273,130 @@ def _of_labelled_chunk(x: NDArray[Any], labels: NDArray[np.intp], n_classes: int
     x -= mean_x
     counts = np.bincount(labels, minlength=n_classes)
     membership = sparse.csr_matrix((np.ones(n), (labels, np.arange(n))), shape=(n_classes, n))
-    # x is centred, so sum over rows of x (y - mean_y)' is the sum over rows of x y': the class sums.
     return Moments(
         n=n,
         mean_x=mean_x,
         mean_y=counts / n,
         scatter_xx=x.T @ x,
-        scatter_yy=np.diag(counts.astype(np.float64)) - np.outer(counts, counts / n),
-        scatter_xy=np.ascontiguousarray((membership @ x).T),
-        counts=counts.astype(np.int64),
+        scatter_yy=_one_hot_scatter(counts),
+        scatter_xy=(membership @ x).T,  # x is centred: class sums are all there is
+        counts=counts,
     )
+
+
+class PartedRows:
+    """The rows of a view in the parts of a split, to be paired with one view y after another.
+
+    What depends on x alone is computed once: the moments of its parts, and (kept in ``derived`` by whoever
+    computes it) what follows from them.
+
+    Args:
+        x: (n, dx).
+        parts: (n,) the part of each row, 0..n_parts-1.
+        n_parts: number of parts; a part may be empty.
+
+    Raises:
+        InputError: shapes do not fit, or x holds NaN.
+    """
+
+    def __init__(self, x: ArrayLike, parts: ArrayLike, *, n_parts: int = 10) -> None:
+        x = as_rows(x, "view x")
+        where, self.n_parts = as_labels(parts, n_parts)
+        if len(where) != len(x):
+            raise InputError(f"view x has {len(x)} rows, but there are {len(where)} part numbers", "pair them")
+        self._order = np.argsort(where, kind="stable")
+        self._sizes = np.bincount(where, minlength=n_parts)
+        ends = np.cumsum(self._sizes)
+        self._slices = [slice(int(end - size), int(end)) for end, size in zip(ends, self._sizes, strict=True)]
+        self._rows = x[self._order].astype(np.float64)
+        self._means = _centre(self._rows, self._slices)
+        self._scatters = [self._rows[each].T @ self._rows[each] for each in self._slices]
+        self.derived: dict[object, Any] = {}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def moments(
+        self, y: ArrayLike, *, n_classes: int | None = None, shuffle: np.random.Generator | None = None
+    ) -> list[Moments]:
+        """The moments of x and y in every part.
+
+        Args:
+            y: (n, dy), or (n,) integer labels: a one-hot view, whose rows are never made.
+            n_classes: classes of a one-hot y; by default the largest label + 1.
+            shuffle: permute the rows of y within each part by this generator.
+
+        Raises:
+            InputError: the numbers of rows differ, y holds NaN, or a label is outside 0..n_classes-1.
+        """
+        y = np.asarray(y)
+        if y.ndim == 1:
+            y, n_classes = as_labels(y, n_classes)
+        else:
+            y = as_rows(y, "view y")
+        if len(y) != len(self):
+            raise InputError(f"view x has {len(self)} rows, view y {len(y)}", "pair the rows")
+        order = self._order
+        if shuffle is not None:
+            order = np.concatenate([shuffle.permutation(order[each]) for each in self._slices])
+        y = y[order]
+        if n_classes is not None and y.ndim == 1:
+            return self._with_labels(y, n_classes)
+        y = y.astype(np.float64)
+        means = _centre(y, self._slices)
+        return [
+            Moments(
+                n=int(self._sizes[part]),
+                mean_x=self._means[part],
+                mean_y=means[part],
+                scatter_xx=self._scatters[part],
+                scatter_yy=y[rows].T @ y[rows],
+                scatter_xy=self._rows[rows].T @ y[rows],
+            )
+            for part, rows in enumerate(self._slices)
+        ]
+
+    def _with_labels(self, labels: NDArray[Any], n_classes: int) -> list[Moments]:
+        n = len(labels)
+        part_of = np.repeat(np.arange(self.n_parts), self._sizes)
+        group = part_of * n_classes + labels
+        counts = np.bincount(group, minlength=self.n_parts * n_classes).reshape(self.n_parts, n_classes)
+        membership = sparse.csr_matrix((np.ones(n), (group, np.arange(n))), shape=(self.n_parts * n_classes, n))
+        # x is centred, so the sum of x (y - mean_y)' over rows is the sum of x y': the class sums.
+        sums = (membership @ self._rows).reshape(self.n_parts, n_classes, -1)
+        return [
+            Moments(
+                n=int(self._sizes[part]),
+                mean_x=self._means[part],
+                mean_y=counts[part] / max(int(self._sizes[part]), 1),
+                scatter_xx=self._scatters[part],
+                scatter_yy=_one_hot_scatter(counts[part]),
+                scatter_xy=sums[part].T,
+                counts=counts[part],
+            )
+            for part in range(self.n_parts)
+        ]
+
+
+def _centre(rows: Array, slices: Sequence[slice]) -> Array:
+    """Take each part's mean off its rows, in place; gives the means (parts, dim)."""
+    means = np.zeros((len(slices), rows.shape[1]))
+    for part, each in enumerate(slices):
+        if each.stop > each.start:
+            means[part] = rows[each].mean(axis=0)
+            rows[each] -= means[part]
+    return means
+
+
+def _one_hot_scatter(counts: NDArray[np.int64]) -> Array:
+    return np.diag(counts.astype(np.float64)) - np.outer(counts, counts / max(int(counts.sum()), 1))
 
 
 def part_moments(
     x: ArrayLike, y: ArrayLike, parts: ArrayLike, *, n_parts: int = 10, n_classes: int | None = None
 ) -> list[Moments]:
-    """The statistics of every part of a split.
-
-    Args:
-        x: (n, dx).
-        y: (n, dy), or (n,) integer labels: a one-hot view.
-        parts: (n,) the part of each row, 0..n_parts-1.
-        n_parts: number of parts; a part may be empty.
-        n_classes: classes of a one-hot y; by default the largest label + 1.
-
-    Raises:
-        InputError: shapes or values do not fit (see ``Moments.from_rows`` and ``from_labels``).
-    """
-    x = as_rows(x, "view x")
-    where, n_parts = as_labels(parts, n_parts)
-    if len(where) != len(x):
-        raise InputError(f"view x has {len(x)} rows, but there are {len(where)} part numbers", "pair them")
-    rows_of = [np.flatnonzero(where == part) for part in range(n_parts)]
-    y = np.asarray(y)
-    if y.ndim == 1:
-        labels, n_classes = as_labels(y, n_classes)
-        if len(labels) != len(x):
-            raise InputError(f"view x has {len(x)} rows, but there are {len(labels)} labels", "pair the rows")
-        return [Moments.from_labels(x[rows], labels[rows], n_classes) for rows in rows_of]
-    y = as_rows(y, "view y")
-    if len(y) != len(x):
-        raise InputError(f"view x has {len(x)} rows, view y {len(y)}", "pair the rows")
-    return [Moments.from_rows(x[rows], y[rows]) for rows in rows_of]
+    """The moments of every part of a split; see ``PartedRows``."""
+    return PartedRows(x, parts, n_parts=n_parts).moments(y, n_classes=n_classes)
 
 
 class _Accumulator:

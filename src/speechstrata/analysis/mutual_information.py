@@ -22,7 +22,8 @@ class MutualInformation:
         nats: plug-in estimate of I(cluster; label) on the evaluation rows, in nats.
         entropy: H(label) of the evaluation rows, in nats.
         normalised: nats / entropy, in [0, 1]; independent of the logarithm's base.
-        baseline_nats: mean of ``nats`` over draws with the labels shuffled: the estimator's bias.
+        baseline_nats: mean of ``nats`` over draws with the labels shuffled: the estimator's bias;
+            None if there were no draws.
         baseline: ``baseline_nats`` / entropy.
         k: clusters asked for.
         clusters_used: clusters that evaluation rows fell into.
@@ -33,8 +34,8 @@ class MutualInformation:
     nats: float
     entropy: float
     normalised: float
-    baseline_nats: float
-    baseline: float
+    baseline_nats: float | None
+    baseline: float | None
     k: int
     clusters_used: int
     classes: int
@@ -85,7 +86,7 @@ def contingency_information(clusters: ArrayLike, labels: ArrayLike) -> float:
 
 
 def score_clusters(
-    clusters: ArrayLike, labels: ArrayLike, *, k: int, n_train: int, seed: int = 0, baseline_draws: int = 5
+    clusters: ArrayLike, labels: ArrayLike, *, k: int, n_train: int, seed: int = 0, n_permutations: int = 10
 ) -> MutualInformation:
     """The mutual information of given cluster assignments and labels, with its permutation baseline.
 
@@ -94,7 +95,7 @@ def score_clusters(
         labels: (n,) its label.
         k, n_train: as for the result.
         seed: of the shuffles.
-        baseline_draws: shuffles of the labels.
+        n_permutations: shuffles of the labels for the baseline; 0 for none.
 
     Raises:
         TooFewSamplesError: no rows, or all of one label (then there is nothing to tell).
@@ -108,14 +109,14 @@ def score_clusters(
             "all evaluation rows have one label, so there is nothing to tell", "give at least two classes"
         )
     rng = generator(seed, "mutual information baseline")
-    draws = [contingency_information(assigned, rng.permutation(values)) for _ in range(baseline_draws)]
-    baseline = float(np.mean(draws)) if draws else float("nan")
+    draws = [contingency_information(assigned, rng.permutation(values)) for _ in range(n_permutations)]
+    baseline = float(np.mean(draws)) if draws else None
     return MutualInformation(
         nats=information,
         entropy=label_entropy,
         normalised=information / label_entropy,
         baseline_nats=baseline,
-        baseline=baseline / label_entropy,
+        baseline=None if baseline is None else baseline / label_entropy,
         k=k,
         clusters_used=len(np.unique(assigned)),
         classes=len(np.unique(values)),
@@ -131,7 +132,7 @@ def mutual_information(
     *,
     k: int,
     seed: int = 0,
-    baseline_draws: int = 5,
+    n_permutations: int = 10,
 ) -> MutualInformation:
     """k-means on the training rows, then I(cluster; label) on the evaluation rows.
 
@@ -144,7 +145,7 @@ def mutual_information(
         eval_labels: (n,) integers.
         k: clusters; published: 500 for phones, 5000 for words.
         seed: of k-means and of the shuffles.
-        baseline_draws: shuffles of the labels for the baseline.
+        n_permutations: shuffles of the labels for the baseline; 0 for none.
 
     Raises:
         TooFewSamplesError: k is more than half the training rows, or all evaluation rows have one label.
@@ -165,7 +166,7 @@ def mutual_information(
         k=k,
         n_train=len(train),
         seed=seed,
-        baseline_draws=baseline_draws,
+        n_permutations=n_permutations,
     )
 
 
