@@ -81,9 +81,8 @@ class NetworkConfig:
             four special symbols (never targets, but negatives in the softmax).
         final_dim: dimension in which frames and classes are compared.
         logit_temperature: cosine similarities are divided by this.
-        dropout, attention_dropout, activation_dropout, input_dropout, feature_dropout: after each sublayer;
-            on attention weights; inside the feed-forward; on the projection's output; on the front-end's
-            output used for unmasked prediction (kept for checkpoint fidelity).
+        dropout, attention_dropout, activation_dropout, input_dropout: after each sublayer; on attention
+            weights; inside the feed-forward; on the projection's output.
         layerdrop: probability that a Transformer layer is skipped in training.
         feature_grad_mult: the gradient into the front-end is scaled by this; 0 freezes it.
         feature_penalty: weight of the mean square of the extractor's output in the loss.
@@ -120,7 +119,6 @@ class NetworkConfig:
     attention_dropout: float = 0.1
     activation_dropout: float = 0.0
     input_dropout: float = 0.1
-    feature_dropout: float = 0.1
     layerdrop: float = 0.05
     feature_grad_mult: float = 0.1
     feature_penalty: float = 10.0
@@ -134,7 +132,7 @@ class NetworkConfig:
         for name in ("dim", "ffn_dim", "heads", "positional_kernel", "positional_groups", "mel_bins",
                      "sampling_kernel", "final_dim", "sample_rate"):  # fmt: skip
             _require(getattr(self, name) > 0, name, getattr(self, name), "a positive number")
-        for name in ("dropout", "attention_dropout", "activation_dropout", "input_dropout", "feature_dropout",
+        for name in ("dropout", "attention_dropout", "activation_dropout", "input_dropout",
                      "layerdrop"):  # fmt: skip
             _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "a probability below 1")
         steps = len(self.ratios)

@@ -26,7 +26,6 @@ _LARGE = NetworkConfig(
     dropout=0.0,
     attention_dropout=0.0,
     input_dropout=0.0,
-    feature_dropout=0.0,
     layerdrop=0.0,
     feature_grad_mult=1.0,
 )
