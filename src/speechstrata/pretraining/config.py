@@ -82,7 +82,7 @@ class DataConfig:
         split_seed: of the choice of those speakers; not the training seed, so that all models of a family agree.
         validation_seconds: at most so much of the validation speakers' audio is used; 0: all.
         cache: keep decoded "waveform"s (16-bit) or the model's "logmel" features (half precision) in a memory-mapped
-            file beside the targets; "none" decodes the audio anew in each epoch.
+            file (see ``run.cache_folder``); "none" decodes the audio anew in each epoch.
         workers: processes that load data; 0: the training process does.
     """
 
@@ -138,28 +138,33 @@ class OptimizerConfig:
 class RunConfig:
     """How the run goes about it.
 
+    Intervals are in steps; one that is longer than the run means the run's end. Each has to be a multiple of the one
+    before it (``log_every``, ``checkpoint_every``, ``validate_every``), and the run of ``validate_every``.
+
     Attributes:
-        checkpoint_every: steps between checkpoints; at most so many are lost when the run is killed.
-        validate_every: steps between validations; a multiple of ``checkpoint_every``.
+        log_every: between lines of the training curve.
+        checkpoint_every: between checkpoints; at most so many steps are lost when the run is killed.
+        validate_every: between validations.
         keep_every: also keep a checkpoint for good every so many steps (a multiple of ``checkpoint_every``); 0: only
             the last and the best one.
-        log_every: steps between lines of the training curve.
         precision: of the forward and backward passes; the weights stay float32.
         compile: run the model through ``torch.compile``.
         strategy: "auto" is one process, or DDP under ``torchrun``; "fsdp" shards weights and optimizer state.
         accelerator: "auto" takes a GPU where there is one.
         wandb_project: also log to Weights & Biases.
+        cache_folder: of caches of audio; "" is ``cache`` beside the run's folder, shared by the runs there.
     """
 
+    log_every: int = 100
     checkpoint_every: int = 1_000
     validate_every: int = 5_000
     keep_every: int = 50_000
-    log_every: int = 100
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     compile: bool = False
     strategy: Literal["auto", "ddp", "fsdp"] = "auto"
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     wandb_project: str = ""
+    cache_folder: str = ""
 
 
 @dataclass(frozen=True)
@@ -181,3 +186,20 @@ class PretrainConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     run: RunConfig = field(default_factory=RunConfig)
     seed: int = 1
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """The intervals of a run, in steps, none longer than the run; ``keep`` 0: no checkpoint is kept for good."""
+
+    log: int
+    checkpoint: int
+    validate: int
+    keep: int
+
+    @classmethod
+    def of(cls, config: PretrainConfig) -> "Intervals":
+        """Those of ``config``."""
+        run, steps = config.run, config.optimizer.steps
+        keep = min(run.keep_every, steps)
+        return cls(min(run.log_every, steps), min(run.checkpoint_every, steps), min(run.validate_every, steps), keep)

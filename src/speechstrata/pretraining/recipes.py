@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from speechstrata.errors import InputError
-from speechstrata.pretraining.config import PretrainConfig
+from speechstrata.pretraining.config import Intervals, PretrainConfig
 
 _PACKAGED = resources.files("speechstrata.pretraining") / "recipes"
 _BASE = "base"
@@ -126,12 +126,6 @@ def _check(config: PretrainConfig, source: str) -> None:
 
     if "name" not in config.model:
         refuse("model.name is missing", "name one of the models of `speechstrata cost --list`")
-    for name in ("validate_every", "keep_every"):
-        if getattr(run, name) % run.checkpoint_every:
-            value = getattr(run, name)
-            refuse(
-                f"run.{name} = {value} is not a multiple of run.checkpoint_every = {run.checkpoint_every}", "change one"
-            )
     for value, name in [
         (run.checkpoint_every, "run.checkpoint_every"),
         (run.validate_every, "run.validate_every"),
@@ -144,6 +138,15 @@ def _check(config: PretrainConfig, source: str) -> None:
     ]:
         if value <= 0:
             refuse(f"{name} = {value}", "give a positive number")
+    every = Intervals.of(config)
+    for value, name, unit, of in [
+        (every.checkpoint, "run.checkpoint_every", every.log, "run.log_every"),
+        (every.validate, "run.validate_every", every.checkpoint, "run.checkpoint_every"),
+        (every.keep, "run.keep_every", every.checkpoint, "run.checkpoint_every"),
+        (optimizer.steps, "optimizer.steps", every.validate, "run.validate_every"),
+    ]:
+        if value % unit:
+            refuse(f"{name} = {value} is not a multiple of {of} = {unit}", "change one of them")
     if optimizer.warmup_steps > optimizer.steps:
         refuse(
             f"optimizer.warmup_steps = {optimizer.warmup_steps} exceeds optimizer.steps = {optimizer.steps}", "lower it"

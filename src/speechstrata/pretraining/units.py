@@ -52,7 +52,14 @@ class UnitStore:
         fingerprint: of the units.
     """
 
-    def __init__(self, values: NDArray[Any], spans: Mapping[str, tuple[int, int]], index: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        values: NDArray[Any],
+        spans: Mapping[str, tuple[int, int]],
+        index: Mapping[str, Any],
+        folder: Path | None = None,
+    ) -> None:
+        self._folder = folder
         self.classes = int(index["classes"])
         self.stride = Fraction(index["stride"])
         self.offset = float(index["offset"])
@@ -88,7 +95,11 @@ class UnitStore:
                 f"{folder / UNITS_FILE} holds {values.dtype} {values.shape}, its index tells of {total} units",
                 "make the units again",
             )
-        return cls(values, spans, index)
+        return cls(values, spans, index, folder)
+
+    def __reduce__(self) -> Any:
+        """Another process opens the files itself; the units are not sent."""
+        return super().__reduce__() if self._folder is None else (UnitStore.open, (self._folder,))
 
     @property
     def rate(self) -> float:
