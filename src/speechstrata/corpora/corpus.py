@@ -1,0 +1,255 @@
+"""A corpus: its cuts, where it comes from, and a fingerprint; and the folder that it is kept in."""
+
+import gzip
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from lhotse import CutSet
+from lhotse.serialization import deserialize_item
+
+from speechstrata.audio import ARCHIVE_MARK
+from speechstrata.corpora.cuts import as_cut_set, cut_digest
+from speechstrata.corpora.problems import Problem, read_problems, write_problems
+from speechstrata.errors import CorpusError
+from speechstrata.files import atomic_path, fingerprint, read_json, sha256_of_file, write_json
+
+CUTS_FILE = "cuts.jsonl.gz"
+_CORPUS_FILE = "corpus.json"
+_PROBLEMS_FILE = "problems.jsonl"
+_TOOLS = ("speechstrata", "lhotse", "soundfile", "av", "soxr", "pocketsphinx", "g2p-en")
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How much there is.
+
+    Attributes:
+        utterances: cuts.
+        hours: of audio.
+        speakers: names of speakers.
+        words: aligned words; likewise ``phones``.
+        aligned: utterances with an alignment.
+    """
+
+    utterances: int
+    hours: float
+    speakers: int
+    words: int
+    phones: int
+    aligned: int
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Utterances with their words and phones in time.
+
+    Every cut is one utterance with one supervision: ``text`` (lower-case words), ``speaker``, and
+    ``alignment = {"word": [...], "phone": [...]}``. Alignment times are lhotse's: seconds from the start of the
+    *recording* (``speechstrata.corpora.cuts.spans_of`` gives them from the start of the cut). Silences are left out.
+    Phones are the source's symbols, with its stress digits.
+
+    Attributes:
+        name: short.
+        cuts: the utterances.
+        description: one sentence.
+        licence: of the audio and the text.
+        source: where it comes from.
+        language: BCP 47 tag.
+        fingerprint: of the content; the same wherever the files lie and whatever their order.
+        counts: how much there is.
+        problems: what was skipped, or kept with something missing.
+        details: anything else of the corpus, e.g. how it was aligned.
+        folder: where it is kept; ``None`` while it is only in memory.
+    """
+
+    name: str
+    cuts: CutSet
+    description: str
+    licence: str
+    source: str
+    language: str
+    fingerprint: str
+    counts: Counts
+    problems: tuple[Problem, ...] = ()
+    details: dict[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
+
+
+def make_corpus(
+    name: str,
+    cuts: Iterable[Any],
+    *,
+    description: str,
+    licence: str = "unknown",
+    source: str = "",
+    language: str = "en",
+    problems: Iterable[Problem] = (),
+    details: dict[str, Any] | None = None,
+    folder: Path | None = None,
+    known_fingerprint: str | None = None,
+) -> Corpus:
+    """A corpus of these cuts, counted and fingerprinted.
+
+    Raises:
+        CorpusError: no cuts, or two of one id.
+    """
+    cut_set = as_cut_set(cuts)
+    problems = tuple(problems)
+    counts = count(cut_set)
+    if counts.utterances == 0:
+        first = f"; the first problem: {problems[0].item}: {problems[0].reason}" if problems else ""
+        raise CorpusError(f"the corpus {name} has no usable utterances{first}", "check the source")
+    return Corpus(
+        name=name,
+        cuts=cut_set,
+        description=description,
+        licence=licence,
+        source=source,
+        language=language,
+        fingerprint=known_fingerprint or fingerprint(sorted(map(cut_digest, cut_set))),
+        counts=counts,
+        problems=problems,
+        details=details or {},
+        folder=folder,
+    )
+
+
+def count(cuts: Iterable[Any]) -> Counts:
+    """Count utterances, hours, speakers and what is aligned."""
+    utterances = words = phones = aligned = 0
+    seconds = 0.0
+    speakers: set[str] = set()
+    for cut in cuts:
+        utterances += 1
+        seconds += cut.duration
+        found = [supervision.alignment or {} for supervision in cut.supervisions]
+        speakers.update(supervision.speaker for supervision in cut.supervisions if supervision.speaker)
+        words += sum(len(alignment.get("word", ())) for alignment in found)
+        phones += sum(len(alignment.get("phone", ())) for alignment in found)
+        aligned += any(any(alignment.values()) for alignment in found)
+    return Counts(utterances, round(seconds / 3600, 4), len(speakers), words, phones, aligned)
+
+
+def load_corpus(name_or_path: str | Path) -> Corpus:
+    """Load a corpus: ``"demo"``, a corpus folder, or a lhotse manifest of cuts (``.jsonl``, ``.jsonl.gz``, ``.json``).
+
+    Raises:
+        CorpusError: there is none of that name, or it cannot be read.
+    """
+    if str(name_or_path) == "demo":
+        from speechstrata.corpora.demo import load_demo
+
+        return load_demo()
+    path = Path(name_or_path)
+    if (path / _CORPUS_FILE).is_file():
+        return _load_folder(path)
+    if path.is_file():
+        from speechstrata.corpora.manifests import load_manifest_corpus
+
+        return load_manifest_corpus(path)
+    what = f"{path} has no {_CORPUS_FILE}" if path.is_dir() else f"there is no corpus {str(name_or_path)!r}"
+    raise CorpusError(what, "give 'demo', a folder made by 'speechstrata corpus prepare', or a lhotse cuts manifest")
+
+
+def save_corpus(corpus: Corpus, folder: Path | str) -> Corpus:
+    """Write a corpus folder: ``cuts.jsonl.gz``, ``problems.jsonl`` and ``corpus.json`` (last, so a folder is whole).
+
+    Audio inside the folder is written relative to it, so that the folder can be moved.
+
+    Returns:
+        The corpus, with its folder.
+    """
+    folder = Path(folder)
+    root = folder.resolve()
+    with (
+        atomic_path(folder / CUTS_FILE) as partial,
+        partial.open("wb") as raw,
+        # No name and no time in the header: the same cuts are the same bytes.
+        gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as packed,
+    ):
+        for cut in corpus.cuts:
+            packed.write((json.dumps(_relative(cut.to_dict(), root), ensure_ascii=False) + "\n").encode())
+    write_problems(folder / _PROBLEMS_FILE, corpus.problems)
+    write_json(
+        folder / _CORPUS_FILE,
+        {
+            "name": corpus.name,
+            "description": corpus.description,
+            "licence": corpus.licence,
+            "source": corpus.source,
+            "language": corpus.language,
+            "fingerprint": corpus.fingerprint,
+            "counts": vars(corpus.counts),
+            "problems": len(corpus.problems),
+            "details": corpus.details,
+            "tools": tool_versions(),
+            "cuts_sha256": sha256_of_file(folder / CUTS_FILE),
+        },
+    )
+    return Corpus(**{**vars(corpus), "folder": folder})
+
+
+def tool_versions() -> dict[str, str]:
+    """The versions of the packages that a corpus depends on."""
+    found: dict[str, str] = {}
+    for package in _TOOLS:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _load_folder(folder: Path) -> Corpus:
+    described: dict[str, Any] = read_json(folder / _CORPUS_FILE)
+    cuts_file = folder / CUTS_FILE
+    try:
+        cuts = list(read_cuts(cuts_file, folder.resolve()))
+        # The fingerprint is taken over when nothing was changed by hand, since making it anew takes time.
+        unchanged = described["cuts_sha256"] == sha256_of_file(cuts_file)
+        return make_corpus(
+            described["name"],
+            cuts,
+            description=described["description"],
+            licence=described["licence"],
+            source=described["source"],
+            language=described["language"],
+            problems=read_problems(folder / _PROBLEMS_FILE),
+            details=described.get("details", {}),
+            folder=folder,
+            known_fingerprint=described["fingerprint"] if unchanged else None,
+        )
+    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+        raise CorpusError(f"the corpus folder {folder} cannot be read: {error!r}", "prepare it again") from error
+
+
+def read_cuts(path: Path, root: Path) -> Iterable[Any]:
+    """The cuts of a JSON-lines file, with relative audio paths taken from ``root``."""
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rt", encoding="utf-8") as lines:
+        for line in lines:
+            described = json.loads(line)
+            for source in _file_sources(described):
+                if not Path(source["source"]).is_absolute():
+                    source["source"] = str(root / source["source"])
+            yield deserialize_item(described)
+
+
+def _relative(described: dict[str, Any], root: Path) -> dict[str, Any]:
+    for source in _file_sources(described):
+        path, mark, member = source["source"].partition(ARCHIVE_MARK)
+        absolute = Path(path).resolve()
+        if absolute.is_relative_to(root):
+            source["source"] = absolute.relative_to(root).as_posix() + mark + member
+        else:
+            source["source"] = str(absolute) + mark + member
+    return described
+
+
+def _file_sources(described: dict[str, Any]) -> list[dict[str, Any]]:
+    sources = (described.get("recording") or {}).get("sources", ())
+    return [source for source in sources if source["type"] == "file"]

@@ -1,0 +1,106 @@
+"""lhotse manifests as corpora: cuts, or recordings with supervisions."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from lhotse import CutSet, MonoCut, MultiCut, SupervisionSegment, load_manifest
+from lhotse.utils import fastcopy
+
+from speechstrata.audio import ARCHIVE_MARK
+from speechstrata.corpora.corpus import Corpus, make_corpus
+from speechstrata.corpora.cuts import Span, check_spans
+from speechstrata.corpora.problems import MIN_SECONDS, ProblemLog
+from speechstrata.corpora.text import plain_words
+from speechstrata.errors import CorpusError, InputError
+
+#: The names under which manifests keep word and phone alignments.
+_ALIGNMENT_NAMES = {"word": ("word", "words"), "phone": ("phone", "phones", "phoneme", "phonemes")}
+
+
+def load_manifest_corpus(path: Path | str, supervisions: Path | str | None = None, strict: bool = False) -> Corpus:
+    """A corpus of a lhotse manifest.
+
+    Cuts with several supervisions are cut apart, one utterance each; alignments are checked; relative audio paths
+    are taken from the manifest's folder where the file is there. Mixed and padded cuts are skipped.
+
+    Args:
+        path: a manifest of cuts, or of recordings.
+        supervisions: with a manifest of recordings, the manifest of its supervisions.
+        strict: the first problem is an error.
+
+    Raises:
+        CorpusError: not a manifest, of another kind, or nothing usable in it.
+    """
+    path = Path(path)
+    log = ProblemLog(strict)
+    try:
+        manifest = load_manifest(path)
+        if supervisions is not None:
+            manifest = CutSet.from_manifests(recordings=manifest, supervisions=load_manifest(supervisions))
+    except Exception as error:  # lhotse raises assertions, key errors and whatever the JSON reader does
+        raise CorpusError(f"{path} cannot be read as a lhotse manifest: {error}", "give a cuts manifest") from error
+    if not isinstance(manifest, CutSet):
+        kind = type(manifest).__name__
+        raise CorpusError(f"{path} holds a {kind}, not cuts", "give its supervisions too, or make cuts of it")
+    return make_corpus(
+        path.name.split(".")[0],
+        import_cuts(manifest, path.parent, log),
+        description=f"lhotse manifest {path.name}",
+        source=path.name,
+        problems=log.problems,
+    )
+
+
+def import_cuts(cuts: Iterable[Any], root: Path, log: ProblemLog) -> Iterator[Any]:
+    """One checked cut for every supervision; what cannot be used is reported to ``log``.
+
+    Args:
+        cuts: of any kind.
+        root: for relative audio paths.
+        log: where problems go.
+    """
+    for cut in cuts:
+        if not isinstance(cut, MonoCut | MultiCut):
+            log.report(cut.id, f"a {type(cut).__name__} is not one recorded utterance")
+            continue
+        if not cut.has_recording:
+            log.report(cut.id, "the cut has no recording")
+            continue
+        parts = [cut] if len(cut.supervisions) < 2 else list(cut.trim_to_supervisions(keep_overlapping=False))
+        for part in parts:
+            try:
+                yield _import_cut(part, root)
+            except InputError as error:
+                log.report(part.id, error.message)
+
+
+def _import_cut(cut: Any, root: Path) -> Any:
+    if not cut.duration >= MIN_SECONDS:
+        raise InputError(f"too short: {cut.duration:.3f} s of audio")
+    recording = fastcopy(cut.recording, sources=[_located(source, root) for source in cut.recording.sources])
+    if cut.supervisions:
+        supervision = cut.supervisions[0]
+    else:
+        supervision = SupervisionSegment(cut.id, recording.id, 0.0, cut.duration, cut.channel, text="", speaker="")
+    alignment = {}
+    for unit, names in _ALIGNMENT_NAMES.items():
+        found = next((items for name in names if (items := (supervision.alignment or {}).get(name))), None)
+        if found:
+            spans = [Span(item.symbol, item.start, item.start + item.duration, item.score) for item in found]
+            alignment[unit] = check_spans(spans, unit, cut.start, cut.end)
+    text = plain_words(supervision.text or " ".join(item.symbol for item in alignment.get("word", ())))
+    supervision = fastcopy(supervision, text=text, speaker=supervision.speaker or "", alignment=alignment or None)
+    return fastcopy(cut, recording=recording, supervisions=[supervision])
+
+
+def _located(source: Any, root: Path) -> Any:
+    """A source with the path that its file is at."""
+    if source.type != "file":
+        return source
+    path, mark, member = str(source.source).partition(ARCHIVE_MARK)
+    archive = path + mark[:4]
+    for candidate in (Path(archive), root / archive):
+        if candidate.is_file():
+            return fastcopy(source, source=str(candidate.resolve()) + mark[4:] + member)
+    raise InputError(f"there is no audio file {archive}")
