@@ -46,6 +46,7 @@ class LoadRequest:
 Loader = Callable[[LoadRequest], SpeechEncoder]
 
 _WAV2VEC2 = "speechstrata.encoders.wav2vec2:load"
+_MRHUBERT = "speechstrata.mrhubert.encoder:load"
 
 #: ``model_type`` of a Hugging Face folder's config.json -> "module:function".
 FAMILIES: dict[str, str] = {
@@ -53,6 +54,7 @@ FAMILIES: dict[str, str] = {
     "hubert": _WAV2VEC2,
     "moonshine": "speechstrata.encoders.moonshine:load",
     "moonshine_streaming": "speechstrata.encoders.moonshine_streaming:load",
+    "mrhubert": _MRHUBERT,
     "unispeech": _WAV2VEC2,
     "unispeech-sat": _WAV2VEC2,
     "wav2vec2": _WAV2VEC2,
@@ -63,7 +65,7 @@ FAMILIES: dict[str, str] = {
 }
 
 #: Suffix of a checkpoint file -> "module:function".
-FILE_TYPES: dict[str, str] = {}
+FILE_TYPES: dict[str, str] = {".pt": _MRHUBERT, ".pth": _MRHUBERT}
 
 #: Names that need no file -> "module:function".
 BUILT_IN: dict[str, str] = {

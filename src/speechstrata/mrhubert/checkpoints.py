@@ -2,141 +2,225 @@
 
 In: released fairseq files (DictConfig, Namespace or dict configs), the SUPERB benchmark's converted files,
 transformers HuBERT folders, and our own folders. Out: our own folders, and transformers' ``HubertModel`` where the
-network is a HuBERT. A dialect is a list of rules: which of its tensors make which of ours.
+network is a HuBERT. What each dialect calls a tensor is in :mod:`speechstrata.mrhubert.dialects`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, cast
 
 import torch
+import transformers
 from torch import Tensor
 
-from speechstrata.mrhubert.config import NetworkConfig, block_plan
+from speechstrata.encoders.huggingface import hub_options, quiet, read_config, read_preprocessing
+from speechstrata.errors import CheckpointError, InputError, SpeechstrataError
+from speechstrata.mrhubert.config import ConvLayer, NetworkConfig
+from speechstrata.mrhubert.configuration import MRHubertConfig
+from speechstrata.mrhubert.dialects import transformers_rules
+from speechstrata.mrhubert.fairseq import read_fairseq
+from speechstrata.mrhubert.masked_prediction import MRHubertForPreTraining
+from speechstrata.mrhubert.model import MRHubertModel
 
 Target = Literal["speechstrata", "transformers"]
-#: The dictionary of the published code begins with <s>, <pad>, </s>, <unk>.
-_SPECIAL_SYMBOLS = 4
+Model = MRHubertForPreTraining | MRHubertModel
 
 
-@dataclass(frozen=True)
-class Rule:
-    """How one of our tensors is written in a dialect.
+def open_model(source: Path | str) -> Model:
+    """Load a network from any dialect, on the CPU, in float32.
 
-    Attributes:
-        ours: its name in ``MRHubertForPreTraining``.
-        theirs: the dialect's tensors: one, or several stacked along the first axis.
-        order: permutation of axes from theirs to ours, where they differ.
-        shape: shape in the dialect of a tensor that is flat in ours.
+    Args:
+        source: a ``.pt`` file, or a folder (or hub name) of our models or of transformers' HuBERT.
+
+    Returns:
+        ``MRHubertForPreTraining`` where the source has its heads, else ``MRHubertModel``; in evaluation mode.
+
+    Raises:
+        CheckpointError: the source is damaged, hostile, of an unknown dialect, or holds another network.
+        EncoderError: there is no such source.
     """
-
-    ours: str
-    theirs: tuple[str, ...]
-    order: tuple[int, ...] | None = None
-    shape: tuple[int, ...] | None = None
-
-    def read(self, tensors: Sequence[Tensor]) -> Tensor:
-        """Theirs to ours."""
-        value = torch.cat(list(tensors)) if len(tensors) > 1 else tensors[0]
-        value = value.flatten() if self.shape is not None else value
-        return (value.permute(self.order) if self.order else value).contiguous()
-
-    def write(self, tensor: Tensor) -> list[Tensor]:
-        """Ours to theirs."""
-        if self.order:
-            tensor = tensor.permute([self.order.index(axis) for axis in range(tensor.dim())])
-        if self.shape is not None:
-            tensor = tensor.reshape(self.shape)
-        return [part.contiguous() for part in tensor.chunk(len(self.theirs))]
+    if Path(source).is_file():
+        network, state = read_fairseq(Path(source))
+        return cast(Model, _assembled(MRHubertForPreTraining, network, state))
+    config = read_config(str(source))
+    match config.get("model_type"):
+        case "mrhubert":
+            heads = "MRHubertForPreTraining" in (config.get("architectures") or ())
+            return cast(Model, _from_pretrained(MRHubertForPreTraining if heads else MRHubertModel, str(source)))
+        case "hubert":
+            return _open_transformers(str(source))
+    raise CheckpointError(
+        f"{source} holds a model of type {config.get('model_type')!r}",
+        "give a HuBERT or MR-HuBERT: a fairseq .pt, or a folder of model_type hubert or mrhubert",
+    )
 
 
-_CONV = (0, 2, 1)  # (out, in, kernel) -> (out, kernel, in)
-_TRANSPOSED = (2, 1, 0)  # (in, out, kernel) -> (kernel, out, in)
+def convert_checkpoint(source: Path | str, target: Path | str, to: Target = "speechstrata") -> Path:
+    """Write a network, from any dialect, as a Hugging Face folder.
+
+    Args:
+        source: as for :func:`open_model`.
+        target: the folder to make; it must not exist, or be empty.
+        to: ``speechstrata`` for our classes, ``transformers`` for ``HubertModel``.
+
+    Returns:
+        The folder. It is complete, or not there.
+
+    Raises:
+        CheckpointError: as for :func:`open_model`, or the network is not one that transformers has.
+        InputError: the folder exists already or cannot be written.
+    """
+    target = Path(target)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise InputError(f"{target} exists already", "give the name of a new folder")
+    if to not in ("speechstrata", "transformers"):
+        raise InputError(f"cannot convert to {to!r}", "convert to speechstrata or transformers")
+    model = open_model(source)
+    result = to_transformers(model) if to == "transformers" else model
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.partial-"))
+        try:
+            with quiet():
+                result.save_pretrained(partial)
+                # ours normalises inside the network, where the configuration says so
+                normalize = to == "transformers" and model.network.normalize
+                transformers.Wav2Vec2FeatureExtractor(
+                    sampling_rate=model.network.sample_rate, do_normalize=normalize, return_attention_mask=True
+                ).save_pretrained(partial)
+            partial.chmod(0o755)
+            partial.replace(target)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    except OSError as error:
+        raise InputError(f"cannot write {target}: {error.strerror or error}", "choose another folder") from error
+    return target
 
 
-def _affine(ours: str, theirs: str) -> list[Rule]:
-    return [Rule(f"{ours}.{name}", (f"{theirs}.{name}",)) for name in ("weight", "bias")]
+def to_transformers(model: Model) -> transformers.HubertModel:
+    """The same network as transformers' ``HubertModel``.
 
-
-def fairseq_rules(config: NetworkConfig, heads: bool = True) -> list[Rule]:
-    """The published code's names, for HuBERT (one block) and MR-HuBERT."""
-    single = not config.ratios
-    rules = [Rule("model.mask_embedding", ("mask_emb",)), *_affine("model.feature_norm", "layer_norm")]
-    layer_norm = config.extractor == "layer_norm"
-    for index in range(len(config.conv_layers)):
-        theirs = f"feature_extractor.conv_layers.{index}"
-        ours = f"model.front_end.convolutions.{index}"
-        rules.append(Rule(f"{ours}.weight", (f"{theirs}.0.weight",), _CONV))
-        if config.conv_bias:
-            rules.append(Rule(f"{ours}.bias", (f"{theirs}.0.bias",)))
-        if layer_norm or index == 0:
-            norm = f"{theirs}.2.1" if layer_norm else f"{theirs}.2"
-            rules += _affine(f"model.front_end.norms.{index}", norm)
-    if config.has_projection:
-        rules += _affine("model.projection", "post_extract_proj")
-    steps = len(config.ratios)
-    for index, block in enumerate(block_plan(config)):
-        number = block.name.removeprefix("encoder").removeprefix("decoder")
-        theirs = {"encoder": "encoder" if single else f"encoders.{number}", "middle": "middle_encoder"}.get(
-            block.role, f"decoders.{number}"
+    Raises:
+        CheckpointError: it is not a HuBERT on waveforms.
+    """
+    network = model.network
+    if network.ratios or network.extractor == "log_mel":
+        reason = "several blocks" if network.ratios else "a log-mel front-end"
+        raise CheckpointError(
+            f"a network with {reason} is none of transformers' own",
+            'convert it to "speechstrata", which AutoModel loads once speechstrata.mrhubert.model is imported',
         )
-        ours = f"model.blocks.{index}"
-        if block.positional:
-            gain = (1, 1, config.positional_kernel)
-            rules += [
-                Rule(f"{ours}.positional.gain", (f"{theirs}.pos_conv.0.weight_g",), shape=gain),
-                Rule(f"{ours}.positional.direction", (f"{theirs}.pos_conv.0.weight_v",)),
-                Rule(f"{ours}.positional.bias", (f"{theirs}.pos_conv.0.bias",)),
-            ]
-        rules += _affine(f"{ours}.norm", f"{theirs}.layer_norm")
-        for layer in range(block.layers):
-            rules += _layer_rules(f"{ours}.layers.{layer}", f"{theirs}.layers.{layer}", _FAIRSEQ_LAYER)
-        if block.sampling is None:
-            continue
-        way = block.sampling.name.rstrip("0123456789")
-        step = int(block.sampling.name.removeprefix(way))
-        # the published code stores the modules of the way up in the order of the way down
-        theirs = f"{way}sample_modules.{step if way == 'down' else steps - 1 - step}"
-        has_up, has_down = _sampling_parts(config, way, block.sampling.up, block.sampling.down)
-        ours = f"model.samplings.{block.sampling.name}"
-        for part, present, order in (("up", has_up, _TRANSPOSED), ("down", has_down, _CONV)):
-            if present:
-                rules.append(Rule(f"{ours}.{part}_conv.weight", (f"{theirs}.{part}sample_conv.0.weight",), order))
-                rules += _affine(f"{ours}.{part}_norm", f"{theirs}.{part}sample_conv.2")
-    if heads:
-        for head in range(config.head_count):
-            projection, classes = (
-                ("final_proj", "label_embs_concat") if single else (f"final_projs.{head}", f"label_embs_concat.{head}")
+    state = {f"model.{name}": value for name, value in base_model(model).state_dict().items()}
+    if not network.has_projection:
+        state["model.projection.weight"] = torch.eye(network.dim)
+        state["model.projection.bias"] = torch.zeros(network.dim)
+    channels, kernels, strides = zip(*network.conv_layers, strict=True)
+    config = transformers.HubertConfig(
+        hidden_size=network.dim,
+        num_hidden_layers=network.layers[0],
+        num_attention_heads=network.heads,
+        intermediate_size=network.ffn_dim,
+        hidden_dropout=network.dropout,
+        activation_dropout=network.activation_dropout,
+        attention_dropout=network.attention_dropout,
+        feat_proj_dropout=network.input_dropout,
+        layerdrop=network.layerdrop,
+        feat_extract_norm="layer" if network.extractor == "layer_norm" else "group",
+        conv_dim=list(channels),
+        conv_kernel=list(kernels),
+        conv_stride=list(strides),
+        conv_bias=network.conv_bias,
+        num_conv_pos_embeddings=network.positional_kernel,
+        num_conv_pos_embedding_groups=network.positional_groups,
+        do_stable_layer_norm=network.layer_norm_first,
+    )
+    weights: dict[str, Tensor] = {}
+    for rule in transformers_rules(network):
+        weights.update(zip(rule.theirs, rule.write(state[rule.ours]), strict=True))
+    converted = transformers.HubertModel(config).eval()
+    converted.load_state_dict(weights)
+    return converted
+
+
+def _open_transformers(source: str) -> MRHubertModel:
+    theirs = _from_pretrained(transformers.HubertModel, source, optional=("masked_spec_embed",))
+    config = theirs.config
+    for name, wanted in _TRANSFORMERS_ONLY.items():
+        if getattr(config, name, wanted) != wanted:
+            raise CheckpointError(
+                f"{source}: {name} = {getattr(config, name)!r} in its config.json is not supported",
+                f"only models with {wanted!r} are",
             )
-            rules += _affine(f"heads.{head}.projection", projection)
-            rules.append(Rule(f"heads.{head}.classes", (classes,)))
-    return rules
+    network = NetworkConfig(
+        layers=(config.num_hidden_layers,),
+        ratios=(),
+        dim=config.hidden_size,
+        ffn_dim=config.intermediate_size,
+        heads=config.num_attention_heads,
+        square_projection=config.conv_dim[-1] == config.hidden_size,
+        layer_norm_first=config.do_stable_layer_norm,
+        positional_kernel=config.num_conv_pos_embeddings,
+        positional_groups=config.num_conv_pos_embedding_groups,
+        extractor="layer_norm" if config.feat_extract_norm == "layer" else "default",
+        conv_layers=tuple(map(ConvLayer, config.conv_dim, config.conv_kernel, config.conv_stride)),
+        conv_bias=config.conv_bias,
+        normalize=bool(read_preprocessing(source).normalize),
+        dropout=config.hidden_dropout,
+        activation_dropout=config.activation_dropout,
+        attention_dropout=config.attention_dropout,
+        input_dropout=config.feat_proj_dropout,
+        layerdrop=config.layerdrop,
+    )
+    tensors = theirs.state_dict()
+    tensors.setdefault("masked_spec_embed", torch.zeros(network.dim))
+    state = {
+        rule.ours.removeprefix("model."): rule.read([tensors[name] for name in rule.theirs])
+        for rule in transformers_rules(network)
+    }
+    return cast(MRHubertModel, _assembled(MRHubertModel, network, state))
 
 
-def _sampling_parts(config: NetworkConfig, way: str, up: int, down: int) -> tuple[bool, bool]:
-    adapter, same = config.sampling == "adapter", up == down == 1
-    return adapter or up > 1 or (same and way == "up"), adapter or down > 1 or (same and way == "down")
-
-
-_FAIRSEQ_LAYER = {
-    "qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
-    "out": ("self_attn.out_proj",),
-    "attention_norm": ("self_attn_layer_norm",),
-    "ffn_in": ("fc1",),
-    "ffn_out": ("fc2",),
-    "ffn_norm": ("final_layer_norm",),
+#: Settings of transformers' HuBERT of which only one value is the family's.
+_TRANSFORMERS_ONLY = {
+    "hidden_act": "gelu",
+    "feat_extract_activation": "gelu",
+    "feat_proj_layer_norm": True,
+    "conv_pos_batch_norm": False,
+    "layer_norm_eps": 1e-5,
 }
-_TRANSFORMERS_LAYER = {
-    "qkv": ("attention.q_proj", "attention.k_proj", "attention.v_proj"),
-    "out": ("attention.out_proj",),
-    "attention_norm": ("layer_norm",),
-    "ffn_in": ("feed_forward.intermediate_dense",),
-    "ffn_out": ("feed_forward.output_dense",),
-    "ffn_norm": ("final_layer_norm",),
-}
 
 
-def _layer_rules(ours: str, theirs: str, names: Mapping[str, tuple[str, ...]]) -> Iterator[Rule]:
-    for ours_name, parts in names.items():
-        for kind in ("weight", "bias"):
-            yield Rule(f"{ours}.{ours_name}.{kind}", tuple(f"{theirs}.{part}.{kind}" for part in parts))
+def _from_pretrained(model_class: Any, source: str, optional: tuple[str, ...] = ()) -> Any:
+    try:
+        with quiet():
+            model, report = model_class.from_pretrained(
+                source, dtype=torch.float32, output_loading_info=True, **hub_options(source)
+            )
+    except SpeechstrataError:
+        raise
+    except Exception as error:  # transformers, safetensors and torch each raise their own
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(f"{source} cannot be loaded: {first}", "fetch or write the folder again") from error
+    heads = ("lm_head.", "classifier.", "projector.", "heads.")
+    for problem in ("missing_keys", "mismatched_keys", "unexpected_keys"):
+        for key in sorted(map(str, report.get(problem) or ())):
+            if key not in optional and not (problem == "unexpected_keys" and key.startswith(heads)):
+                kind = problem.removesuffix("_keys")
+                raise CheckpointError(
+                    f"{source}: the tensor {key} is {kind}", "its weights and its config.json do not belong together"
+                )
+    return model.eval()
+
+
+def _assembled(model_class: Any, network: NetworkConfig, state: Mapping[str, Tensor]) -> Any:
+    with torch.device("meta"):
+        model = model_class(MRHubertConfig(network))
+    model.load_state_dict(state, assign=True)
+    return model.eval()
+
+
+def base_model(model: Model) -> MRHubertModel:
+    """The network without heads."""
+    return model.model if isinstance(model, MRHubertForPreTraining) else model

@@ -58,6 +58,8 @@ class NetworkConfig:
         dim: size of a frame's vector in the Transformer.
         ffn_dim: hidden size of the feed-forward layers.
         heads: attention heads per layer.
+        square_projection: project the front-end's output even where it has ``dim`` channels already, as transformers
+            does and the published code does not.
         layer_norm_first: pre-LN layers and a LayerNorm after each block (large models); else post-LN
             layers and a LayerNorm before each block (base models).
         positional_kernel: width of the convolutional positional embedding, in frames; first block only.
@@ -98,6 +100,7 @@ class NetworkConfig:
     dim: int = 768
     ffn_dim: int = 3072
     heads: int = 12
+    square_projection: bool = False
     layer_norm_first: bool = False
     positional_kernel: int = 128
     positional_groups: int = 16
@@ -204,8 +207,8 @@ class NetworkConfig:
 
     @property
     def has_projection(self) -> bool:
-        """Whether a linear layer follows the front-end (the published code omits a square one)."""
-        return self.frontend_dim != self.dim
+        """Whether a linear layer follows the front-end."""
+        return self.square_projection or self.frontend_dim != self.dim
 
     @property
     def head_count(self) -> int:
@@ -360,7 +363,7 @@ def label_ratio(config: NetworkConfig, head: int) -> Fraction:
     for up, down in config.ratios[:head]:
         stride = stride * down / up
     rate = config.label_rates[head if len(config.label_rates) > 1 else 0]
-    return Fraction(str(rate)) * stride / config.sample_rate
+    return Fraction(rate).limit_denominator(1000) * stride / config.sample_rate  # 33.33... is 100/3
 
 
 def _require(fits: bool, name: str, value: object, wanted: str | Sequence[str]) -> None:

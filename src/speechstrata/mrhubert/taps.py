@@ -13,9 +13,19 @@ connection comes first: ``up0.post_skip``.
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 from speechstrata.encoders.base import LayerKind
-from speechstrata.mrhubert.config import MEL_HOP, MEL_WINDOW, Block, NetworkConfig, block_plan
+from speechstrata.mrhubert.config import (
+    MEL_HOP,
+    MEL_WINDOW,
+    Block,
+    NetworkConfig,
+    block_lengths,
+    block_plan,
+    frontend_length,
+    sampled_length,
+)
 
 
 @dataclass(frozen=True)
@@ -120,6 +130,31 @@ def benchmark_states(config: NetworkConfig) -> tuple[str, ...]:
     for _, taps in all_block_taps(config):
         names += [taps.first, *(name for name in taps.layers if not name.endswith("-unnormed")), taps.output]
     return tuple(names)
+
+
+@lru_cache(maxsize=4096)
+def tap_lengths(config: NetworkConfig, samples: int) -> dict[str, int]:
+    """Frames of every tap for a waveform of that many samples; 0 where it is too short for one.
+
+    A decoder can run on a frame or two more than are left after its skip connection.
+    """
+    lengths: dict[str, int] = {}
+    frames = samples
+    if config.extractor != "log_mel":
+        for name, layer in zip(front_end_names(config), config.conv_layers, strict=True):
+            frames = max(0, (frames - layer.kernel) // layer.stride + 1)
+            lengths[name] = frames
+    frames = frontend_length(config, samples)
+    for name in (front_end_names(config)[-1], "projection"):
+        lengths[name] = frames
+    before = 0
+    for (block, names), (run, kept) in zip(all_block_taps(config), block_lengths(config, frames), strict=True):
+        if block.sampling is not None:
+            lengths[block.sampling.name] = sampled_length(before, block.sampling)
+            lengths[f"{block.sampling.name}.post_skip"] = kept
+        lengths |= dict.fromkeys((names.first, *names.layers, names.output), run) | {names.joined: kept}
+        before = kept
+    return {tap.name: lengths[tap.name] for tap in tap_plan(config)}
 
 
 def front_end_names(config: NetworkConfig) -> tuple[str, ...]:
