@@ -7,6 +7,7 @@ from typing import Any
 import lightning.pytorch as lightning
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
+from transformers.utils.logging import disable_progress_bar
 
 from speechstrata.errors import InputError, SpeechstrataError
 from speechstrata.files import atomic_path
@@ -112,6 +113,7 @@ def export_model(checkpoint: Path, network: NetworkConfig, folder: Path) -> None
             "use the checkpoint with its own run folder",
         ) from error
     partial = folder.with_name(f".{folder.name}.partial")
+    disable_progress_bar()  # transformers' own, of a second
     model.save_pretrained(partial)
     for file in sorted(partial.iterdir()):  # config.json comes before model.safetensors, which makes the folder whole
         folder.mkdir(parents=True, exist_ok=True)

@@ -63,7 +63,7 @@ class CurveLogger(Logger):
             path = self._folder / f"{stage}.csv"
             try:
                 with path.open("a", newline="", encoding="utf-8") as file:
-                    writer = csv.writer(file)
+                    writer = csv.writer(file, lineterminator="\n")
                     if stage not in self._columns:
                         self._columns[stage] = [_STEP, *values]
                         writer.writerow(self._columns[stage])
@@ -96,5 +96,5 @@ def _cut(path: Path, last_step: int) -> list[str]:
     """Remove lines after ``last_step`` and a torn last line; gives the columns."""
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     kept = [line for line in lines[1:] if line.endswith("\n") and int(line.partition(",")[0]) <= last_step]
-    write_text(path, "".join([*lines[:1], *(line.replace("\r\n", "\n") for line in kept)]).replace("\r\n", "\n"))
+    write_text(path, "".join([*lines[:1], *kept]))
     return next(csv.reader(lines[:1]), [_STEP])

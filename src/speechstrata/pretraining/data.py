@@ -43,7 +43,7 @@ class PretrainingData(lightning.LightningDataModule):
             prefetch_factor=4 if workers else None,
         )
 
-    def val_dataloader(self) -> "DataLoader[Batch]":
+    def val_dataloader(self) -> "DataLoader[Batch | None]":
         """For Lightning."""
         trainer = self.trainer
         assert trainer is not None

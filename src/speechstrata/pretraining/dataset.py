@@ -117,19 +117,25 @@ class TrainingBatches(Dataset[Batch]):
         return self.material.batch(self.plan.batch(index), number=index, step=index // self.batches_per_step)
 
 
-class ValidationBatches(Dataset[Batch]):
-    """This process' share of the validation batches, with masks that never change."""
+class ValidationBatches(Dataset[Batch | None]):
+    """This process' share of the validation batches, with masks that never change.
+
+    All processes have the same number, since they meet at the end; those with less to do get None.
+    """
 
     def __init__(self, material: Material, batches: Sequence[tuple[Crop, ...]], rank: int, processes: int) -> None:
         self.material = material
         self.batches = batches[rank::processes]
+        self._length = -(-len(batches) // processes)
 
     def __len__(self) -> int:
-        return len(self.batches)
+        return self._length
 
-    def __getitem__(self, index: int) -> Batch:
-        if index >= len(self.batches):
+    def __getitem__(self, index: int) -> Batch | None:
+        if index >= self._length:
             raise IndexError(index)
+        if index >= len(self.batches):
+            return None
         return self.material.batch(self.batches[index], number=index, step=VALIDATION)
 
 

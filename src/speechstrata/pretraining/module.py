@@ -116,8 +116,10 @@ class PretrainingModule(lightning.LightningModule):
         """Begin to sum."""
         self._validation.zero_()
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validation_step(self, batch: Batch | None, batch_idx: int) -> None:
         """Add a batch to the sums."""
+        if batch is None:
+            return
         output: PreTrainingOutput = self.model(
             batch.inputs, batch.lengths, batch.mask, batch.targets, score_unmasked=True
         )
