@@ -57,6 +57,28 @@ def test_all_utterances_far_shorter_than_one(case: Any, padding: str) -> None:
     assert largest_difference(case.encoder, [3000, 24_000, 2600, 3001], padding) < TOLERANCE
 
 
+def test_a_layer_does_not_depend_on_which_others_are_wanted(case: Any) -> None:
+    """Delivered layers are zeroed past their lengths; those passed over must not leak for want of it."""
+    lengths = torch.tensor([3000, 24_000, 2600, 3001])
+    batch = torch.from_numpy(np.stack([speechlike(24_000, seed) for seed in range(4)]))
+    everything = case.encoder.hidden_states(batch, lengths)
+    for name in ("T0", "T1", "T3"):
+        alone = case.encoder.hidden_states(batch, lengths, [name])[name].states
+        assert torch.equal(alone, everything[name].states)
+
+
+def test_a_click_at_the_end_does_not_dim_the_log_mel() -> None:
+    """The window after the last frame still sees the click; alone there is no such frame."""
+    audio = speechlike(16_100) * 1e-4
+    audio[-1] = 1.0
+    encoder = load_encoder("fbank")
+    batch = np.zeros((2, 20_000), dtype=np.float32)
+    batch[0, :16_100], batch[1] = audio, speechlike(20_000)
+    alone = encoder.hidden_states(torch.from_numpy(audio)[None], torch.tensor([16_100]))["fbank"].states[0]
+    together = encoder.hidden_states(torch.from_numpy(batch), torch.tensor([16_100, 20_000]))["fbank"].states[0]
+    assert torch.allclose(together[: len(alone)], alone, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["fbank", "mfcc", "moonshine-tiny+random"])
 def test_built_in_encoders(name: str) -> None:
     base, _, control = name.partition("+")

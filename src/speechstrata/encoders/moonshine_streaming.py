@@ -89,7 +89,7 @@ class MoonshineStreamingEncoder(ModuleEncoder):
         hidden = functional.silu(embedder.conv1(hidden.transpose(1, 2))[0])
         yield Step("conv1", hidden.transpose(1, 2), frames)
         frames = [second.frames(count) for count in frames]
-        hidden = zero_tails_(embedder.conv2(hidden)[0].transpose(1, 2), frames)
+        hidden = embedder.conv2(hidden)[0].transpose(1, 2)
         yield Step("T0", hidden, frames)
         mask = frame_mask(frames, hidden.shape[1], hidden.device)
         for number, (layer, window) in enumerate(zip(model.layers, config.sliding_windows, strict=True), start=1):
@@ -97,7 +97,7 @@ class MoonshineStreamingEncoder(ModuleEncoder):
             near = create_bidirectional_mask(
                 config, hidden, mask, and_mask_function=sliding_window_mask_function(tuple(window))
             )
-            # A frame of the padding may have nothing to attend to, which is not a number: it must not spread.
+            # A frame of the padding may have nothing to attend to: some kernels make that not a number.
             hidden = zero_tails_(layer(hidden, attention_mask=near), frames)
             if number == len(model.layers):
                 yield Step(f"T{number}-unnormed", hidden, frames)

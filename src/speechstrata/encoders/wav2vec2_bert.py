@@ -115,15 +115,15 @@ class Wav2Vec2BertEncoder(ModuleEncoder):
         features = modules["log_mel"](audio, [window.frames(length) for length in lengths])
         frames = [self.frame_count(self.layers[0], length) for length in lengths]
         features = features[:, : max(frames) * stack.stride].unflatten(1, (max(frames), stack.stride)).flatten(2)
-        hidden = zero_tails_(model.feature_projection(features)[0], frames)
+        hidden = model.feature_projection(features)[0]
         yield Step("T0", hidden, frames)
         encoder = model.encoder
         mask = frame_mask(frames, hidden.shape[1], hidden.device)
         arguments = {
             "attention_mask": create_bidirectional_mask(encoder.config, hidden, mask),
-            "conv_attention_mask": mask,
             "relative_position_embeddings": encoder.embed_positions(hidden) if encoder.embed_positions else None,
         }
+        # The blocks' convolutions are causal: what is in the padding cannot reach back, and needs no mask there.
         for number, layer in enumerate(encoder.layers, start=1):
             hidden = layer(hidden, **arguments)
             yield Step(f"T{number}", hidden, frames)
