@@ -137,7 +137,7 @@ class FrameTransposedConv(nn.Module):
         batch, length, _ = frames.shape
         kernel, outputs, _ = self.weight.shape
         taps = nn.functional.linear(frames, self.weight.flatten(0, 1)).unflatten(2, (kernel, outputs))
-        late = (kernel - 1) // self.stride  # the last tap reaches the output that many frames later
+        late = -(-(kernel - 1) // self.stride)  # the last outputs lie that many frames behind the last input
         total = taps.new_zeros(batch, length + late, self.stride, outputs)
         for start in range(0, kernel, self.stride):
             piece = taps[:, :, start : start + self.stride]

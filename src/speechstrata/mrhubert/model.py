@@ -121,6 +121,11 @@ class MRHubertModel(MRHubertPreTrainedModel):
         yield "projection", x
         x = x.replace(F.dropout(x.data, self.network.input_dropout, self.training))
         if mask is not None:
+            if mask.shape[0] != len(x.lengths) or mask.shape[1] < max(x.lengths):
+                raise InputError(
+                    f"a mask of shape {tuple(mask.shape)} does not cover {len(x.lengths)} x {max(x.lengths)} frames",
+                    "make it for the front-end's frames: see frontend_length",
+                )
             packed = Frames.pack(mask[:, : max(x.lengths)], x.lengths).data
             x = x.replace(torch.where(packed[:, None], self.mask_embedding.to(x.data.dtype), x.data))
         yield from self._chain(x)
