@@ -66,7 +66,8 @@ def test_no_text_overlaps_another_or_leaves_the_page(name):
     page = figure.bbox
     boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in texts(figure)]
     for text, box in boxes:
-        assert page.x0 <= box.x0 and box.x1 <= page.x1 and page.y0 <= box.y0 and box.y1 <= page.y1, text
+        assert page.x0 <= box.x0 < box.x1 <= page.x1, text
+        assert page.y0 <= box.y0 < box.y1 <= page.y1, text
     for index, (text, box) in enumerate(boxes):
         for other_text, other in boxes[index + 1 :]:
             across = min(box.x1, other.x1) - max(box.x0, other.x0)
@@ -132,7 +133,7 @@ def luminance(colour: str) -> float:
 def test_text_has_the_contrast_that_wcag_asks_for(hue):
     for text, ground in (("#FFFFFF", hue.ink), (hue.ink, hue.block), (hue.ink, hue.band), (hue.ink, "#FFFFFF")):
         light, dark = sorted((luminance(text), luminance(ground)), reverse=True)
-        assert (light + 0.05) / (dark + 0.05) >= 4.5 - (0.6 if ground == hue.block else 0), (text, ground)
+        assert (light + 0.05) / (dark + 0.05) >= 4.5, (text, ground)
 
 
 def test_the_readme_figure_is_up_to_date(tmp_path):

@@ -92,7 +92,7 @@ def _header(pen: Pen, layout: Layout, config: NetworkConfig, title: str) -> None
     size = f"{config.heads} heads, feed-forward {config.ffn_dim}, {norm}"
     parts = [
         f"{millions:.{1 if millions < 99.95 else 0}f} M parameters",
-        f"{sum(config.layers)} Transformer layers of {config.dim} ({size})",
+        f"{sum(config.layers)} layers of {config.dim} ({size})",
     ]
     if config.ratios:
         where = "after" if config.residual == "post" else "before"

@@ -29,8 +29,8 @@ class Hue:
 #: Blue, orange, green, violet: dark enough for white text (4.5:1), and apart in lightness or hue for the dichromacies.
 HUES = (
     Hue("#1664B0", "#CFE1F4", "#F1F6FC"),
-    Hue("#B34A00", "#F9DCC4", "#FDF5EE"),
-    Hue("#0B7457", "#C9EBDD", "#EFF9F5"),
+    Hue("#A84500", "#FADFC8", "#FDF5EE"),
+    Hue("#0A6F53", "#CDEDE0", "#EFF9F5"),
     Hue("#6B3FA0", "#E2D4F2", "#F7F2FC"),
 )
 
