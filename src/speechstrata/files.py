@@ -27,13 +27,9 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(
-            dir=path.parent, prefix=f".{path.name}.", suffix=f".partial{path.suffix}"
-        )
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=f".partial{path.suffix}")
     except OSError as error:
-        raise InputError(
-            f"cannot write {path}: {error.strerror}", "choose a folder you can write to"
-        ) from error
+        raise InputError(f"cannot write {path}: {error.strerror}", "choose a folder you can write to") from error
     os.close(handle)
     partial = Path(name)
     try:

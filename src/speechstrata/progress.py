@@ -1,4 +1,4 @@
-"""The progress bar of every long command: on standard error, with the time left."""
+"""The progress bar of every long command: on standard error, with the time left; silent where that is no terminal."""
 
 from types import TracebackType
 from typing import Self
@@ -19,6 +19,7 @@ class ProgressBar:
     """
 
     def __init__(self, description: str, total: float, unit: str = "") -> None:
+        console = Console(stderr=True)
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -26,8 +27,9 @@ class ProgressBar:
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=console,
             transient=True,
+            disable=not console.is_terminal,
         )
         self._task = self._progress.add_task(description, total=max(total, 1e-9))
 

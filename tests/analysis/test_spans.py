@@ -86,11 +86,12 @@ def test_every_span_has_frames_inside_the_utterance(begin, length, stride, frame
 
 
 def alignment(*items):
-    return [SimpleNamespace(symbol=s, start=a, duration=d) for s, a, d in items]
+    return [SimpleNamespace(symbol=s, start=5 + a, duration=d, score=None) for s, a, d in items]
 
 
 def cut(name, speaker, **alignments):
-    return SimpleNamespace(id=name, supervisions=[SimpleNamespace(speaker=speaker, alignment=alignments)])
+    # Alignment times are those of the recording, and this cut begins five seconds into it.
+    return SimpleNamespace(id=name, start=5.0, supervisions=[SimpleNamespace(speaker=speaker, alignment=alignments)])
 
 
 def test_collecting_drops_silence_stress_and_spans_that_are_too_short():

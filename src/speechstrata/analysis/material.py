@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +16,11 @@ from speechstrata.analysis.run_folder import Problem, RunFolder
 from speechstrata.analysis.samples import UnitSet, draw_samples, row_plan, unit_sets
 from speechstrata.analysis.sampling import UnitSample, choose_protocol, sample_frames
 from speechstrata.analysis.sentence_pairs import SentencePairs, load_sentence_pairs
-from speechstrata.analysis.spans import Unit, collect_spans
+from speechstrata.analysis.spans import Spans, Unit, collect_spans
 from speechstrata.analysis.vectors import WordVectors, load_vectors
 from speechstrata.errors import InputError
 
-_UNITS: tuple[Unit, ...] = ("phone", "word")
+_UNITS: tuple[Literal["phone", "word"], ...] = ("phone", "word")
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,9 @@ def prepare_material(inputs: Inputs, config: AnalysisConfig, run: RunFolder) -> 
     wanted = set(config.scores)
     corpus = load_corpus(inputs.corpus)
     utterances = Utterances.of_corpus(corpus)
-    spans = {unit: collect_spans(corpus.cuts, unit, config.min_span_seconds) for unit in _UNITS}
+    spans: dict[Unit, Spans] = {}
+    for unit in _UNITS:
+        spans[unit] = collect_spans(corpus.cuts, unit, config.min_span_seconds)
     for unit in _UNITS:
         if not len(spans[unit]):
             del spans[unit]

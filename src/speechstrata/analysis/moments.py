@@ -440,7 +440,7 @@ class PartedMoments:
         against: Mapping[str, int] | None = None,
         *,
         n_parts: int = 10,
-        buffer_rows: int = 4096,
+        buffer_rows: int = 16384,
     ) -> None:
         self.dim = dim
         self.against = dict(against or {})
@@ -482,10 +482,12 @@ class PartedMoments:
         """Add the rows that wait; until then they are not in the statistics. Not to be called from two threads."""
         if self._n_waiting == 0:
             return
-        rows = np.concatenate([each[0] for each in self._waiting]).astype(np.float64)
         where = np.concatenate([each[1] for each in self._waiting])
+        order = np.argsort(where, kind="stable")
+        rows = np.concatenate([each[0] for each in self._waiting])[order].astype(np.float64)
         others = {
-            name: np.concatenate([each[2][name] for each in self._waiting]).astype(np.float64) for name in self.against
+            name: np.concatenate([each[2][name] for each in self._waiting])[order].astype(np.float64)
+            for name in self.against
         }
         self._waiting, self._n_waiting = [], 0
         if self._reference is None:
@@ -494,15 +496,15 @@ class PartedMoments:
         rows -= self._reference
         for name, view in others.items():
             view -= self._other_references[name]
-        for part in np.unique(where):
-            chosen = where == part
-            some, accumulator = rows[chosen], self._accumulators[part]
+        bounds = np.searchsorted(where[order], np.arange(self.n_parts + 1))
+        for accumulator, start, end in zip(self._accumulators, bounds[:-1], bounds[1:], strict=True):
+            some = rows[start:end]
             accumulator.n += len(some)
             accumulator.sum += some.sum(axis=0)
             accumulator.products += some.T @ some
             for name, view in others.items():
-                accumulator.other_sums[name] += view[chosen].sum(axis=0)
-                accumulator.cross[name] += some.T @ view[chosen]
+                accumulator.other_sums[name] += view[start:end].sum(axis=0)
+                accumulator.cross[name] += some.T @ view[start:end]
 
     def moments(self, name: str, y: PartedMoments) -> list[Moments]:
         """The moments of this view (as x) and the view ``name`` (as y), one per part.

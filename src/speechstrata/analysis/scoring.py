@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from speechstrata.analysis.cca import cross_validated_pwcca
 from speechstrata.analysis.config import AnalysisConfig
+from speechstrata.analysis.moments import PartedRows
 from speechstrata.analysis.mutual_information import mutual_information
 from speechstrata.analysis.pooling import RowStore
 from speechstrata.analysis.samples import Clustering, UnitSet, View
@@ -22,7 +23,7 @@ from speechstrata.progress import ProgressBar
 from speechstrata.seeds import derived_seed
 
 #: Shuffles of the labels for the permutation baseline of the mutual information.
-BASELINE_DRAWS = 5
+BASELINE_DRAWS = 10
 
 
 @dataclass(frozen=True)
@@ -140,21 +141,28 @@ def _score_views(
     rows: NDArray[np.float32], views: Sequence[View], unit_set: UnitSet, config: AnalysisConfig
 ) -> list[LayerScore]:
     scores = []
+    shared: dict[tuple[int, int], tuple[PartedRows, NDArray[np.bool_]]] = {}
     for view in views:
-        x = rows[view.rows]
-        kept = _finite(x, view.y)
-        if not kept.any():
-            raise TooFewSamplesError("no state is finite", "look at the model, or at the audio that could not be read")
-        # The controls say themselves what the score of unrelated vectors is.
-        permuted = config.controls and view.variant != "vectors-permuted"
+        # Controls that permute only the second view share the rows, and what follows from these alone.
+        key = (id(view.rows), id(view.parts))
+        if key not in shared:
+            x = rows[view.rows]
+            kept = _finite(x)
+            if not kept.any():
+                raise TooFewSamplesError("no state is finite", "look at the model, or at the audio")
+            shared[key] = PartedRows(x[kept], view.parts[kept]), kept
+        parted, kept = shared[key]
+        y = view.y[kept]
+        if y.ndim == 2 and not np.isfinite(y).all():
+            raise TooFewSamplesError("the other model's states are not finite", "look at that model")
         result = cross_validated_pwcca(
-            x[kept],
-            view.y[kept],
-            view.parts[kept],
-            n_classes=view.classes if view.y.ndim == 1 else None,
+            parted,
+            y,
+            n_classes=view.classes if y.ndim == 1 else None,
             seed=derived_seed(config.seed, "trials", unit_set.unit, unit_set.number),
             null_direction=config.null_direction,
-            # baseline=permuted,
+            # The permuted vectors are a baseline themselves.
+            baseline=config.controls and view.variant != "vectors-permuted",
         )
         scores.append(
             LayerScore(
@@ -186,7 +194,7 @@ def _score_clusterings(
             each.labels[kept],
             k=each.k,
             seed=derived_seed(config.seed, "k-means", unit_set.unit, unit_set.number),
-            baseline_draws=BASELINE_DRAWS if config.controls else 0,
+            n_permutations=BASELINE_DRAWS if config.controls else 0,
         )
         scores.append(
             LayerScore(

@@ -58,7 +58,7 @@ def normalise_label(symbol: str, unit: Unit) -> str | None:
     return _STRESS.sub("", symbol.upper())
 
 
-def collect_spans(cuts: Iterable[Any], unit: Unit, min_seconds: float = 0.0) -> Spans:
+def collect_spans(cuts: Iterable[Any], unit: Literal["phone", "word"], min_seconds: float = 0.0) -> Spans:
     """All the spans of a corpus.
 
     Args:
@@ -66,17 +66,18 @@ def collect_spans(cuts: Iterable[Any], unit: Unit, min_seconds: float = 0.0) -> 
         unit: "phone" or "word".
         min_seconds: spans shorter than this are left out.
     """
+    from speechstrata.corpora.cuts import spans_of
+
     ids: list[str] = []
     speakers: list[str] = []
     rows: list[tuple[int, float, float, str]] = []
     for number, cut in enumerate(cuts):
         ids.append(cut.id)
         speakers.append(cut.supervisions[0].speaker or "" if cut.supervisions else "")
-        for supervision in cut.supervisions:
-            for item in (supervision.alignment or {}).get(unit, ()):
-                label = normalise_label(item.symbol, unit)
-                if label is not None and item.duration > 0 and item.duration >= min_seconds:
-                    rows.append((number, item.start, item.start + item.duration, label))
+        for span in spans_of(cut, unit):
+            label = normalise_label(span.symbol, unit)
+            if label is not None and span.end > span.start and span.end - span.start >= min_seconds:
+                rows.append((number, span.start, span.end, label))
     labels = tuple(sorted({row[3] for row in rows}))
     code = {label: index for index, label in enumerate(labels)}
     return Spans(
