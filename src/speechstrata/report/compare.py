@@ -2,11 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from speechstrata.errors import InputError
+from speechstrata.report.latex import write_latex
 from speechstrata.report.merge import merge_runs
 from speechstrata.report.runs import read_run
-from speechstrata.report.tables import summarize, write_csv, write_latex
+from speechstrata.report.tables import summarize, write_csv
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 def build_report(run_dirs: Sequence[Path], output: Path | None = None) -> Path:
@@ -38,3 +43,15 @@ def build_report(run_dirs: Sequence[Path], output: Path | None = None) -> Path:
     write_latex(merged, summary, target / "tables.tex")
     figures = write_figures(merged, summary, target / "figures")
     return write_page(merged, summary, figures, target / "index.html")
+
+
+def report_tables(run_dirs: Sequence[Path], width: int = 100) -> "list[Table]":
+    """The tables of one or several runs for the terminal; see ``terminal.terminal_tables``.
+
+    Raises:
+        InputError: a run is missing or broken.
+    """
+    from speechstrata.report.terminal import terminal_tables
+
+    merged = merge_runs([read_run(Path(folder)) for folder in run_dirs])
+    return terminal_tables(merged, summarize(merged.scores), width)

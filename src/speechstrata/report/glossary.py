@@ -15,7 +15,7 @@ class ScoreEntry:
         unit: what is one sample: frame, phone, word or sentence.
         means: what a high value says.
         not_means: what it does not say.
-        controls: what to read it against.
+        controls: what to read it against (goes on from "Read it against:").
         ranked: whether the layer with the highest value is worth naming.
     """
 
@@ -32,8 +32,8 @@ class ScoreEntry:
 
 _CCA = "PWCCA score"
 _BESIDE = (
-    "Read it against fbank (what the signal itself gives) and against the same architecture with random "
-    "weights (what the architecture gives untrained)."
+    "fbank (what the signal itself gives) and the same architecture with random weights (what its shape gives "
+    "untrained)."
 )
 
 GLOSSARY: tuple[ScoreEntry, ...] = (
@@ -46,7 +46,7 @@ GLOSSARY: tuple[ScoreEntry, ...] = (
         "How much of the frames' 80-bin log-mel filterbank a linear map finds in the layer.",
         "Not how good the features are: raw audio features score high by construction, and a model may "
         "rightly give acoustic detail up in later layers.",
-        "The fbank control is the filterbank itself, so its score is the ceiling of the measure. Random weights "
+        "fbank, which is the filterbank itself, so that its score is the ceiling of the measure. Random weights "
         "already keep much of the spectrum.",
     ),
     ScoreEntry(
@@ -66,7 +66,8 @@ GLOSSARY: tuple[ScoreEntry, ...] = (
         _CCA,
         "phone",
         "How well a linear map of the mean vector of a phone's frames tells which phone it is.",
-        "Not phone recognition: the boundaries are given, and every phone counts alike. Phones shorter than one frame of a "
+        "Not phone recognition: the boundaries are given, and every phone counts alike. Phones shorter than one "
+        "frame of a "
         "low-resolution layer share frames with their neighbours.",
         _BESIDE,
     ),
@@ -77,7 +78,8 @@ GLOSSARY: tuple[ScoreEntry, ...] = (
         _CCA,
         "word",
         "How well a linear map of the mean vector of a word's frames tells which of the frequent words it is.",
-        "Not meaning: words that sound different are told apart by their sound alone. The number depends on how many word types "
+        "Not meaning: words that sound different are told apart by their sound alone. The number depends on how "
+        "many word types "
         "the sample holds, so scores of different protocols cannot be compared.",
         _BESIDE,
     ),
@@ -88,10 +90,11 @@ GLOSSARY: tuple[ScoreEntry, ...] = (
         _CCA,
         "word",
         "How much of the words' GloVe vectors (distributional meaning) a linear map finds in the layer.",
-        "Not meaning by itself: with a few hundred word types, most of the score is word identity. Only what remains above the "
+        "Not meaning by itself: with a few hundred word types, most of the score is word identity. Only what "
+        "remains above the "
         "permuted vectors, or on word types never seen in training, is about meaning.",
-        "Permuted: the vectors are shuffled over the word types, so identity stays and meaning goes. "
-        "Disjoint types: the test words are not among the training words.",
+        "permuted vectors (shuffled over the word types, so that identity stays and meaning goes) and "
+        "disjoint word types (the test words are not among the training words).",
     ),
     ScoreEntry(
         "cca-agwe",
@@ -99,9 +102,10 @@ GLOSSARY: tuple[ScoreEntry, ...] = (
         ("CCA", "AGWE"),
         _CCA,
         "word",
-        "How much of the words' acoustically grounded embeddings (how the word sounds) a linear map finds in the layer.",
+        "How much of the words' acoustically grounded embeddings (how the word sounds) a linear map finds in "
+        "the layer.",
         "Not free of word identity, for the same reason as GloVe.",
-        "Permuted vectors and disjoint word types, as for GloVe; fbank and random weights as everywhere.",
+        "permuted vectors and disjoint word types, as for GloVe; then fbank and random weights.",
     ),
     ScoreEntry(
         "cca-intra",
@@ -112,7 +116,7 @@ GLOSSARY: tuple[ScoreEntry, ...] = (
         "How much a layer still shares, linearly, with a reference layer of the same model "
         "(by default the input of its first Transformer layer).",
         "Not quality: a layer that changes nothing scores 1.",
-        "The same curve for random weights shows how fast the architecture alone drifts from its input.",
+        "the same curve for random weights: how fast the architecture alone drifts from its input.",
         ranked=False,
     ),
     ScoreEntry(
@@ -123,7 +127,7 @@ GLOSSARY: tuple[ScoreEntry, ...] = (
         "word",
         "How much a layer shares, linearly, with a layer of another model over the same spans.",
         "Not that the models solve tasks alike: two models share much by hearing the same audio.",
-        "Two unrelated or random models give the level that the audio alone explains.",
+        "random weights: the level that hearing the same audio explains.",
     ),
     ScoreEntry(
         "mi-phone",
@@ -131,10 +135,12 @@ GLOSSARY: tuple[ScoreEntry, ...] = (
         ("MI", "phone"),
         "MI / H(label)",
         "phone",
-        "The share of the uncertainty about the phone that is removed by knowing which k-means cluster its vector falls in.",
-        "Not all that the layer knows about phones: only what k clusters keep. It grows with k, and with k near the number of "
+        "The share of the uncertainty about the phone that is removed by knowing which k-means cluster its "
+        "vector falls in.",
+        "Not all that the layer knows about phones: only what k clusters keep. It grows with k, and with k near "
+        "the number of "
         "samples it is inflated.",
-        "The permutation baseline (labels shuffled) is the value of no relation at all; then fbank and random weights.",
+        "the permutation baseline (labels shuffled), the value of no relation at all; then fbank and random weights.",
     ),
     ScoreEntry(
         "mi-word",
@@ -142,9 +148,11 @@ GLOSSARY: tuple[ScoreEntry, ...] = (
         ("MI", "word"),
         "MI / H(label)",
         "word",
-        "The share of the uncertainty about the word that is removed by knowing which k-means cluster its vector falls in.",
+        "The share of the uncertainty about the word that is removed by knowing which k-means cluster its "
+        "vector falls in.",
         "Not all that the layer knows about words, and not comparable between different k or different word lists.",
-        "The permutation baseline can be high when there are many clusters and few samples; then fbank and random weights.",
+        "The permutation baseline can be high when there are many clusters and few samples; then fbank and "
+        "random weights.",
     ),
     ScoreEntry(
         "spoken-sts",
@@ -152,8 +160,10 @@ GLOSSARY: tuple[ScoreEntry, ...] = (
         ("STS", "\u03c1"),
         "Spearman\u2019s \u03c1",
         "sentence",
-        "Whether sentence pairs that people judge alike in meaning have alike mean vectors (cosine), as a rank correlation.",
-        "Not understanding: sentences alike in meaning share words, hence sounds, and similar sentences have similar length.",
+        "Whether sentence pairs that people judge alike in meaning have alike mean vectors (cosine), as a rank "
+        "correlation.",
+        "Not understanding: sentences alike in meaning share words, hence sounds, and similar sentences have "
+        "similar length.",
         _BESIDE,
     ),
 )
@@ -175,7 +185,8 @@ VARIANTS: dict[str, tuple[str, str]] = {
     "speakers-heldout": ("held-out speakers", "Speakers that the model has never heard."),
     "null-kept": (
         "null direction kept",
-        "As the published code scores it: the one-hot view's null direction is kept, with rounding noise as its weight; "
+        "As the published code scores it: the one-hot view's null direction is kept, with rounding noise as its "
+        "weight; "
         "for comparison with published numbers.",
     ),
 }
@@ -194,7 +205,8 @@ CONTROLS: tuple[tuple[str, str], ...] = (
     ),
     (
         "permutation baseline",
-        "Mutual information after the labels have been shuffled: what counting alone gives with this many samples and clusters. "
+        "Mutual information after the labels have been shuffled: what counting alone gives with this many "
+        "samples and clusters. "
         "A dotted curve in the model\u2019s colour.",
     ),
 )
@@ -213,6 +225,12 @@ def score_order(score: str) -> tuple[int, str]:
     """A sort key: the glossary's order, unknown scores after it by name."""
     names = list(ENTRIES)
     return (names.index(score) if score in ENTRIES else len(names), score)
+
+
+def variant_order(variant: str) -> tuple[int, str]:
+    """A sort key: the score itself, then its controls, in the glossary's order."""
+    names = list(VARIANTS)
+    return (names.index(variant) if variant in VARIANTS else len(names), variant)
 
 
 def variant_title(variant: str) -> str:

@@ -21,7 +21,7 @@ import polars as pl
 from speechstrata import __version__
 from speechstrata.files import write_text
 from speechstrata.report.axes import places, transformer_count
-from speechstrata.report.glossary import CONTROLS, VARIANTS, entry, variant_title
+from speechstrata.report.glossary import CONTROLS, VARIANTS, entry, score_order, variant_order, variant_title
 from speechstrata.report.merge import Merged, Subject
 from speechstrata.report.style import look
 from speechstrata.report.tables import SPREAD
@@ -73,11 +73,9 @@ def render_page(merged: Merged, summary: pl.DataFrame, figures: Sequence[Path] =
 
 def page_data(merged: Merged, summary: pl.DataFrame, figures: Sequence[Path] = ()) -> dict[str, Any]:
     """What the page's scripts read, as JSON-serialisable values."""
-    scores = summary["score"].unique(maintain_order=True).to_list()
+    scores = sorted(summary["score"].unique(), key=score_order)
     units = dict(summary.select("score", "unit").unique().rows())
-    entries = sorted((entry(name, units[name]) for name in scores), key=lambda item: scores.index(item.name))
-    order = [*VARIANTS, *summary["variant"].unique().sort()]
-    variants = sorted(summary["variant"].unique(), key=order.index)
+    variants = sorted(summary["variant"].unique(), key=variant_order)
     drawn = set(summary["model"].unique())
     settings = {run.path: _setting_of(merged, number) for number, run in enumerate(merged.runs)}
     return {
@@ -91,7 +89,7 @@ def page_data(merged: Merged, summary: pl.DataFrame, figures: Sequence[Path] = (
             for setting in merged.settings
         ],
         "models": [_model(subject) for subject in merged.subjects if subject.label in drawn],
-        "scores": [asdict(item) | {"unit": units[item.name]} for item in entries],
+        "scores": [asdict(entry(name)) | {"unit": units[name]} for name in scores],
         "variants": [
             {
                 "name": name,

@@ -76,11 +76,13 @@ function tracesOf(drawn, axis) {
   const traces = [];
   const rails = [];
   const overSteps = chosen.axis === "steps";
-  const groups = grouped(drawn, (point) => JSON.stringify([point.model, point.variant, point.reference]));
+  const first = variants.find((name) => chosen.variants.has(name)); /* controls have one line each, of this variant */
+  const wanted = drawn.filter((point) => point.variant === first || !modelOf.get(point.model).control);
+  const groups = grouped(wanted, (point) => JSON.stringify([point.model, point.variant, point.reference]));
   for (const list of groups.values()) {
     const model = modelOf.get(list[0].model);
     const colour = colourOf(model);
-    const dash = model.control ? (list[0].variant === "" ? "dash" : "longdashdot") : dashOf(list[0].variant);
+    const dash = model.control ? "dash" : dashOf(list[0].variant);
     const thin = model.control || list[0].variant !== "";
     if (model.single || (overSteps && list[0].step === null)) {
       const level = best(list);
@@ -141,11 +143,11 @@ function drawPlot(host, drawn, score) {
   const room = (width - 60) / Math.max(axis.values.length, 1);
   const every = Math.max(1, Math.ceil(13 / room));
   const longest = Math.max(0, ...axis.texts.map((text) => text.length));
-  const turned = axis.title === "" && longest * 6.6 + 6 > room * every;
+  const turned = axis.title === "" && longest * 6.3 + 6 > room * every;
   const order = axis.values.map((value, at) => [value, axis.texts[at]]).sort((a, b) => a[0] - b[0]).filter((_, at) => at % every === 0);
   const text = css("--text");
   const layout = {
-    margin: { l: 46, r: 8, t: 8, b: (turned ? Math.min(longest * 6.6, 70) : 16) + 14 + (axis.title ? 16 : 0) },
+    margin: { l: 46, r: 8, t: 8, b: (turned ? Math.min(longest * 6, 70) : 16) + 10 + (axis.title ? 16 : 0) },
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", showlegend: false, hovermode: "closest", hoverdistance: 30,
     dragmode: window.matchMedia("(pointer: coarse)").matches ? false : "zoom",
     font: { family: getComputedStyle(document.body).fontFamily, size: 11, color: text },
@@ -161,8 +163,7 @@ function drawPlot(host, drawn, score) {
     },
   };
   const config = {
-    responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"],
-    toImageButtonOptions: { format: "svg", filename: score.name },
+    responsive: true, displayModeBar: false, doubleClick: "reset",
   };
   Plotly.newPlot(host, traces, layout, config);
   return rails.filter((rail) => rail.length);
@@ -184,7 +185,7 @@ function keyboard(host, rails) {
     Plotly.Fx.hover(host, [{ curveNumber, pointNumber }]);
     byId("live").textContent = describe(point).join(". ");
   });
-  host.addEventListener("blur", () => Plotly.Fx.unhover(host));
+  host.addEventListener("blur", () => { if (host.data) Plotly.Fx.unhover(host); }); /* a purged chart has no data */
 }
 
 /** n, types, clusters and sample sets of what is drawn; ranges are named, since they move scores. */
@@ -205,12 +206,10 @@ function captionOf(drawn) {
 
 function chartCard(score, mine) {
   const references = [...new Set(mine.map((point) => point.reference))];
-  const several = [...grouped(mine, (point) => JSON.stringify([point.setting, point.model, point.variant, point.layer, point.step])).values()]
-    .some((list) => list.length > 1);
   let shown = mine;
   const card = make("article", { class: "chart", "data-score": score.name },
     make("header", {}, make("h3", {}, score.title), make("span", { class: "name" }, score.name)));
-  if (several) {
+  if (severalReferences.has(score.name)) {
     const wanted = references.includes(chosen.references[score.name]) ? chosen.references[score.name] : references[0];
     shown = mine.filter((point) => point.reference === wanted);
     const select = make("select", { onchange: (event) => { chosen.references[score.name] = event.target.value; draw(); } },
@@ -230,7 +229,7 @@ function chartCard(score, mine) {
     plots.push([host, usable]);
   }
   if (!plots.length) return null;
-  card.append(make("details", {}, make("summary", {}, "What it means"), make("p", {}, score.means), make("p", {}, score.not_means), make("p", {}, score.controls)));
+  card.append(make("details", {}, make("summary", {}, "What it means"), make("p", {}, score.means), make("p", {}, score.not_means), score.controls ? make("p", {}, `Read it against ${score.controls}`) : null));
   return { card, plots };
 }
 
@@ -260,5 +259,6 @@ function drawLegend() {
     if (chosen.variants.has(variant) && variants.includes(variant)) keys.push(`${name}: ${variantOf(variant).title.replace("control: ", "")}`);
   }
   if (points.some((point) => point.baseline !== null)) keys.push("finely dotted: permutation baseline");
-  byId("legend").replaceChildren(...entries, ...keys.map((key) => make("li", { class: "empty" }, key)));
+  byId("legend").replaceChildren(...entries);
+  byId("key").textContent = keys.join(" \u00b7 ");
 }

@@ -80,26 +80,29 @@ function best(curve) {
 const curveKey = (point) => JSON.stringify([point.setting, point.score, point.variant, point.reference, point.model, point.step]);
 const curves = grouped(points, curveKey);
 
-/** The point of another model, variant or layer beside this one: the same setting, score and variant. */
-function beside(point, model, layer) {
-  const near = points.filter((other) => other.setting === point.setting && other.score === point.score &&
-    other.variant === point.variant && other.model === model && (layer === null || other.layer === layer));
-  return near.find((other) => other.reference === point.reference) || near[0];
+const placeKey = (setting, score, variant, model, layer) => JSON.stringify([setting, score, variant, model, layer]);
+const atPlace = grouped(points, (point) => placeKey(point.setting, point.score, point.variant, point.model, point.layer));
+
+/** The point of another model or variant beside this one: the same setting, score and layer, the nearest reference and step. */
+function beside(point, model, variant, layer) {
+  const near = atPlace.get(placeKey(point.setting, point.score, variant, model, layer)) || [];
+  const fits = (other) => (other.reference === point.reference) * 2 + (other.step === point.step);
+  return near.reduce((nearest, other) => (nearest === undefined || fits(other) > fits(nearest) ? other : nearest), undefined);
 }
 
 /** What a point is read against: lines of "name: value". */
 function controlsBeside(point) {
   const lines = [];
+  const itself = modelOf.get(point.model);
   for (const model of report.models) {
-    if (!model.control || model.label === point.model) continue;
+    if (!model.control || itself.control) continue;
     if (model.control_of !== null && model.control_of !== point.model) continue;
-    const other = beside(point, model.label, model.single ? null : point.layer);
+    const other = beside(point, model.label, point.variant, model.single ? model.layers[0] : point.layer);
     if (other) lines.push(`${model.label}: ${number(other.mean)}`);
   }
   for (const variant of report.variants) {
     if (!variant.control || point.variant !== "") continue;
-    const other = points.find((item) => item.setting === point.setting && item.score === point.score && item.variant === variant.name &&
-      item.model === point.model && item.layer === point.layer && item.step === point.step && item.reference === point.reference);
+    const other = beside(point, point.model, variant.name, point.layer);
     if (other) lines.push(`${variant.title.replace("control: ", "")}: ${number(other.mean)}`);
   }
   if (point.baseline !== null) lines.push(`permutation baseline: ${number(point.baseline)}`);
@@ -129,3 +132,8 @@ function describe(point) {
 }
 
 const variantOf = (name) => report.variants.find((variant) => variant.name === name);
+
+/** The scores that hold several references for one model; each of them is then a curve and a column of its own. */
+const severalReferences = new Set([...grouped(points, (point) => JSON.stringify([point.setting, point.score, point.variant, point.model, point.layer, point.step])).values()]
+  .filter((list) => list.length > 1).map((list) => list[0].score));
+const columnReference = (point) => (severalReferences.has(point.score) ? point.reference : "");

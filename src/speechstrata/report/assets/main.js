@@ -60,13 +60,12 @@ function setTheme(name) {
   byId("theme").textContent = `Theme: ${name}`;
 }
 
+/** Draw again in the colours of the theme. */
 function redraw() {
-  const kept = chosen;
   for (const [label, model] of modelOf) {
     const input = [...byId("form").querySelectorAll("input[name=model]")].find((item) => item.value === label);
     input.parentElement.querySelector("svg").replaceWith(swatch(model));
   }
-  Object.assign(chosen, kept);
   draw();
 }
 
@@ -100,16 +99,18 @@ byId("theme").addEventListener("click", () => {
 });
 window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 
-/* Paper is white, and a chart's width on it is not the window's. */
+/* Paper is white, and a chart's width on it is not the window's: A4 less its margins is 695 CSS pixels. */
+const paper = 695;
 let themeBefore = null;
 window.addEventListener("beforeprint", () => {
   themeBefore = document.documentElement.dataset.theme || "auto";
   setTheme("light");
-  drawLegend();
-  document.body.style.width = "680px";
-  drawCharts();
+  document.documentElement.classList.add("printing");
+  document.body.style.width = `${paper}px`;
+  draw();
 });
 window.addEventListener("afterprint", () => {
+  document.documentElement.classList.remove("printing");
   document.body.style.width = "";
   setTheme(themeBefore || "auto");
   redraw();

@@ -2,34 +2,50 @@
 
 function table(caption, head, rows, options = {}) {
   const element = make("table", {}, caption ? make("caption", {}, caption) : null, make("thead", {}, head), make("tbody", {}, rows));
-  return make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": options.label || caption || "table" }, element);
+  return make("div", { class: `scroll${options.full ? " full" : ""}${options.whole ? " whole" : ""}`, tabindex: 0, role: "region", "aria-label": options.label || caption || "table" }, element);
 }
 
+/** Best layer and score of every encoder, with its own controls in the cell and the controls of all in columns. */
 function drawGlance() {
   const host = byId("glance-tables");
   host.replaceChildren();
   for (const setting of report.settings) {
     const here = [...curves.values()].filter((curve) => curve[0].setting === setting.key && curve[0].variant === "" && isLast(curve[0]));
-    const models = report.models.filter((model) => here.some((curve) => curve[0].model === model.label));
+    const present = report.models.filter((model) => here.some((curve) => curve[0].model === model.label));
+    const columns = [...present.filter((model) => !model.control), ...present.filter((model) => model.control && model.control_of === null)];
     const rows = [];
     for (const score of report.scores.filter((item) => item.ranked)) {
       const mine = here.filter((curve) => curve[0].score === score.name);
-      for (const reference of new Set(mine.filter((curve) => !modelOf.get(curve[0].model).control || !encoders.length).map((curve) => curve[0].reference))) {
-        const cells = models.map((model) => {
-          const curve = mine.find((item) => item[0].model === model.label && (item[0].reference === reference || model.control));
-          if (!curve) return make("td", { class: "empty" }, "\u2013");
-          const top = best(curve);
-          const where = model.single ? milliseconds(top.stride_ms) : `${top.layer}, ${milliseconds(top.stride_ms)}`;
-          return make("td", { title: describe(top).join("\n") }, model.control ? number(top.mean) : make("b", {}, number(top.mean)), make("small", {}, where));
-        });
-        const several = mine.some((curve) => curve[0].reference !== reference && curve[0].model === mine[0][0].model);
-        rows.push(make("tr", {}, make("th", { scope: "row", class: "text pin" }, score.title, make("small", {}, several ? `${score.name}, ${reference}` : score.name)), cells));
+      const studied = mine.filter((curve) => !modelOf.get(curve[0].model).control);
+      const references = [...new Set((studied.length ? studied : mine).map((curve) => curve[0].reference))];
+      const several = severalReferences.has(score.name);
+      for (const reference of several ? references : references.slice(0, 1)) {
+        const curveOf = (model) => {
+          const own = mine.filter((curve) => curve[0].model === model.label);
+          return own.find((curve) => curve[0].reference === reference) || (several && !model.control ? undefined : own[0]);
+        };
+        const name = several ? `${score.name}, ${reference}` : score.name;
+        rows.push(make("tr", {}, make("th", { scope: "row", class: "text pin" }, score.title, make("small", {}, name)),
+          columns.map((model) => glanceCell(model, curveOf, present))));
       }
     }
     const head = make("tr", {}, make("th", { class: "text pin", scope: "col" }, "Score"),
-      models.map((model) => make("th", { scope: "col", title: model.label }, short(model.label), make("small", {}, model.control ? "control" : model.supervision))));
-    host.append(table(setting.title, head, rows));
+      columns.map((model) => make("th", { scope: "col", title: model.label }, short(model.label), make("small", {}, model.control ? "control" : model.supervision))));
+    host.append(table(setting.title, head, rows, { whole: true }));
   }
+}
+
+function glanceCell(model, curveOf, present) {
+  const curve = curveOf(model);
+  if (!curve) return make("td", { class: "empty" }, "\u2013");
+  const top = best(curve);
+  if (model.control) return make("td", { title: describe(top).join("\n") }, number(top.mean), make("small", {}, model.single ? milliseconds(top.stride_ms) : top.layer));
+  const ties = top.sets < 2 ? [] : curve.filter((point) => point !== top && point.mean >= top.low).map((point) => point.layer);
+  const controls = present.filter((other) => other.control_of === model.label).map((other) => [other, curveOf(other)]).filter(([, own]) => own);
+  return make("td", { title: describe(top).join("\n") }, make("b", {}, number(top.mean)),
+    make("small", {}, `${top.layer}, ${milliseconds(top.stride_ms)}`),
+    ties.length ? make("small", {}, `or ${ties.slice(0, 3).join(", ")}${ties.length > 3 ? "\u2026" : ""}`) : null,
+    controls.map(([other, own]) => make("small", {}, `${other.supervision === "random weights" ? "random" : short(other.label)} ${number(best(own).mean)}`)));
 }
 
 const short = (label) => (label.length <= 28 ? label : label.split("/").pop().length <= 28 ? label.split("/").pop() : `\u2026${label.slice(-27)}`);
@@ -59,10 +75,6 @@ function drawValues() {
   if (!host.children.length) host.append(make("p", { class: "empty" }, "Nothing is chosen."));
 }
 
-/** The reference where a score has several of them in one model; it then makes columns of its own. */
-const severalReferences = new Set([...grouped(points, (point) => JSON.stringify([point.setting, point.score, point.variant, point.model, point.layer, point.step])).values()]
-  .filter((list) => list.length > 1).map((list) => list[0].score));
-const columnReference = (point) => (severalReferences.has(point.score) ? point.reference : "");
 
 function valueTable(setting, columns, rows) {
   const place = new Map(report.models.map((model, at) => [model.label, at]));
@@ -80,13 +92,14 @@ function valueTable(setting, columns, rows) {
   });
   const heading = (column, text, attributes) => {
     const state = sorting.column === column ? (sorting.up ? "ascending" : "descending") : "none";
-    const button = make("button", { type: "button", onclick: () => sortBy(column, setting.key) }, text);
+    const printing = document.documentElement.classList.contains("printing"); /* buttons vanish from the heading of later pages */
+    const button = printing ? make("span", {}, text) : make("button", { type: "button", onclick: () => sortBy(column, setting.key) }, text);
     return make("th", { scope: "col", "aria-sort": state, "data-column": column, ...attributes }, button);
   };
   const withSteps = rows.some((row) => row.point.step !== null);
   const head = make("tr", {}, heading("model", "Model", { class: "text pin" }), heading("layer", "Layer", { class: "text" }), heading("stride", "ms"),
     withSteps ? heading("step", "Step") : null,
-    columns.map(([key, [score, variant, reference]]) => heading(key, [scoreOf.get(score).short.join(" "), variant, reference].filter(Boolean).join("\n"))));
+    columns.map(([key, [score, variant, reference]]) => heading(key, [...scoreOf.get(score).short, ...variant.split("-"), reference].filter(Boolean).join("\n"))));
   const tops = new Map();
   const range = new Map(columns.map(([key]) => {
     const values = rows.map((row) => row.cells.get(key)).filter(Boolean).map((point) => point.mean);
@@ -114,7 +127,7 @@ function valueTable(setting, columns, rows) {
           cell.sets > 1 ? make("small", {}, `${number(cell.low)}\u2013${number(cell.high)}`) : null);
       }));
   });
-  return table(setting.title, head, body, { label: `Values, ${setting.title}` });
+  return table(setting.title, head, body, { label: `Values, ${setting.title}`, full: true });
 }
 
 function sortBy(column, settingKey) {
@@ -148,7 +161,7 @@ function drawProblems() {
   const head = make("tr", {}, (several ? ["Run"] : []).concat(["What", "Where", "Reason", "Remedy"]).map((name) => make("th", { class: "text", scope: "col" }, name)));
   const rows = report.problems.map((problem) => make("tr", {}, several ? make("td", { class: "text" }, problem.run) : null,
     ["what", "where", "reason", "remedy"].map((name) => make("td", { class: "text wrapping" }, problem[name]))));
-  const element = table("", head, rows, { label: "Problems" });
+  const element = table("", head, rows, { label: "Problems", full: true });
   host.replaceChildren(rows.length > 20 ? make("p", { class: "lead" }, `${count(rows.length)} things were skipped.`) : make("p", { class: "lead" }, "Skipped, with the reason; everything else was scored."), element);
 }
 

@@ -18,6 +18,14 @@ UNITS = {
 }  # fmt: skip
 ALL_SCORES = tuple(UNITS)
 SIZES = {"frame": 24_000, "phone": 7_000, "word": 7_000, "sentence": 4_000}
+PUBLISHED = (
+    "Three sample sets, drawn with the seeds below: 500 words with 15 instances each, 39 phones with at most 200 "
+    "instances each, the frames of 500 utterances; parts stratified by label, three trials of 8/1/1 parts."
+)
+SMALL_CORPUS = (
+    "24 minutes cannot carry the published sample: 61 words with at least 10 instances each (912 spans), 39 phones "
+    "(3,120 spans), k = 80 clusters."
+)
 
 
 @dataclass(frozen=True)
@@ -185,11 +193,7 @@ def write_run(
         ],
         "protocol": {
             "name": protocol,
-            "text": "Three sample sets, drawn with the seeds below: 500 words with 15 instances each, 39 phones with at most "
-            "200 instances each, the frames of 500 utterances; parts stratified by label, three trials of 8/1/1 parts."
-            if protocol == "published" else
-            "24 minutes cannot carry the published sample: 61 words with at least 10 instances each (912 spans), "
-            "39 phones (3,120 spans), k = 80 clusters.",
+            "text": PUBLISHED if protocol == "published" else SMALL_CORPUS,
             "word": {"classes": 500, "n": 7000}, "phone": {"classes": 39, "n": 7000},
         },
     }  # fmt: skip
@@ -203,11 +207,11 @@ def write_run(
     return folder
 
 
-def fbank() -> SyntheticModel:
-    return SyntheticModel(
-        "fbank", [_layer("fbank", "fbank", 10.0, 0, 0.0, 80)], role="control", supervision="none", parameters=None,
-        scores=[score for score in ALL_SCORES if score not in ("cca-intra", "cca-inter")],
-    )  # fmt: skip
+def fbank(scores: Sequence[str] = ALL_SCORES) -> SyntheticModel:
+    """The log-mel filterbank, scored by those of ``scores`` that it can be scored by."""
+    layer = _layer("fbank", "fbank", 10.0, 0, 0.0, 80)
+    can = [score for score in scores if score not in ("cca-intra", "cca-inter")]
+    return SyntheticModel("fbank", [layer], role="control", supervision="none", parameters=None, scores=can)
 
 
 def random_of(model: SyntheticModel) -> SyntheticModel:
@@ -248,12 +252,7 @@ def demo() -> list[SyntheticModel]:
         "moonshine-tiny", plain_layers(6, conv=False), 0.85, supervision="supervised", parameters=27_000_000,
         scores=scores,
     )  # fmt: skip
-    control = fbank()
-    return [
-        model,
-        random_of(model),
-        SyntheticModel(**{**vars(control), "scores": [s for s in control.scores if s in scores]}),
-    ]
+    return [model, random_of(model), fbank(scores)]
 
 
 def checkpoints(steps: Sequence[int] = (1000, 3000, 10_000, 30_000, 100_000)) -> list[SyntheticModel]:
@@ -267,5 +266,4 @@ def checkpoints(steps: Sequence[int] = (1000, 3000, 10_000, 30_000, 100_000)) ->
         for step in steps
     ]  # fmt: skip
     control = random_of(models[-1])
-    few = ("cca-phone", "cca-word", "mi-phone")
-    return [*models, control, SyntheticModel(**{**vars(fbank()), "scores": few})]
+    return [*models, control, fbank(models[0].scores)]
