@@ -37,7 +37,7 @@ _STORAGES = {
     "BoolStorage": torch.bool,
 }
 #: Classes and functions of these packages become inert records; nothing of them is imported or called.
-_RECORDED = ("fairseq", "omegaconf", "hydra", "argparse", "s3prl", "numpy", "examples", "enum", "pathlib")
+_RECORDED = ("fairseq", "omegaconf", "hydra", "argparse", "s3prl", "numpy", "examples")
 
 
 class Record:
@@ -207,6 +207,7 @@ class _Reader(pickle._Unpickler):
         self.storages: dict[str, _Storage] = {}
 
     def find_class(self, module: str, name: str) -> Any:
+        module = "builtins" if module == "__builtin__" else module  # the name that Python 2 had for it
         if module == "torch" and name in _STORAGES:
             return _STORAGES[name]
         if module == "torch._utils" and name == "_rebuild_tensor_v2":
@@ -221,7 +222,7 @@ class _Reader(pickle._Unpickler):
             return OrderedDict
         if (module, name) == ("collections", "defaultdict"):
             return _Call(lambda *_: defaultdict())
-        if module in ("builtins", "__builtin__") and name in _BUILTINS:
+        if module == "builtins" and name in _BUILTINS:
             return _BUILTINS[name]
         if (module, name) == ("typing", "Any"):
             return None
