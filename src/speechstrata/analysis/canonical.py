@@ -20,9 +20,9 @@ Array = NDArray[np.float64]
 NullDirection = Literal["drop", "keep"]
 Weighting = Literal["smaller", "both"]
 
-#: Ridge terms that change no whitened variance by more than this share of it count as one. The score
-#: moves by at most a fortieth of that share (measured over spectra from flat to 1 : 1e10).
-SAME_RIDGE = 2e-7
+#: Ridge terms that change no whitened variance by more than this share of it count as one. Scores move by
+#: 0.0003 to 0.022 of that share (measured over spectra from flat to 1 : 1e10): by 1e-8 at most.
+SAME_RIDGE = 5e-7
 
 #: A row of variates whose part outside the span of the rows before it is smaller than this share of its
 #: length is computed with care; smaller than the second, it adds no direction.
@@ -90,9 +90,15 @@ class WhitenedView:
         """Whether the ridged covariance is positive definite, with dimensions left."""
         return len(self.kept(ridge)) > 0 and bool(self.eigen(ridge)[0][0] + ridge > 0)
 
-    def root(self, ridge: float) -> Array:
-        """The symmetric inverse square root of the ridged covariance of the kept dimensions."""
+    def root(self, ridge: float, null_direction: NullDirection) -> Array:
+        """The symmetric inverse square root of the ridged covariance of the kept dimensions.
+
+        With "drop" it maps null directions, which the ridge alone would whiten, to zero.
+        """
         values, vectors = self.eigen(ridge)
+        if null_direction == "drop":
+            rank = self.rank(ridge)
+            values, vectors = values[-rank:], vectors[:, -rank:]
         half = vectors * (values + ridge) ** -0.25
         root: Array = half @ half.T
         return root
@@ -105,7 +111,7 @@ class WhitenedView:
     def same(self, ridge: float, other: float) -> bool:
         """Whether the two ridge terms whiten alike: the same dimensions, variances within ``SAME_RIDGE``.
 
-        Null directions, which a ridge alone whitens, do not count: they have nothing to whiten.
+        Null directions do not count: this is asked where they are dropped.
         """
         if ridge == other:
             return True
@@ -156,7 +162,8 @@ class TrainingSet:
         if not (self.x.factorises(ridge_x) and self.y.factorises(ridge_y)):
             return None
         kept_x, kept_y = self.x.kept(ridge_x), self.y.kept(ridge_y)
-        root_x, root_y = self.x.root(ridge_x), self.y.root(ridge_y)
+        root_x = self.x.root(ridge_x, self.null_direction)
+        root_y = self.y.root(ridge_y, self.null_direction)
         cross = self.cross if self.cross.shape == (len(kept_x), len(kept_y)) else self.cross[np.ix_(kept_x, kept_y)]
         # Symmetric roots and LAPACK's own signs of the singular vectors, as published: the mean that is added
         # to each variate in scoring makes the weights depend on them.
@@ -166,7 +173,7 @@ class TrainingSet:
             return None
         n_directions, n_null = len(singular_values), 0
         if self.null_direction == "drop":
-            # The null directions' singular values are rounding noise: they come last.
+            # Singular values of zero come last.
             rank_x, rank_y = self.x.rank(ridge_x), self.y.rank(ridge_y)
             n_null = len(kept_x) - rank_x + len(kept_y) - rank_y
             n_directions = min(rank_x, rank_y)
