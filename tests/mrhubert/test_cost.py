@@ -19,7 +19,8 @@ from speechstrata.mrhubert import cost
 from speechstrata.mrhubert.config import ConvLayer, NetworkConfig
 from speechstrata.mrhubert.configuration import MRHubertConfig
 from speechstrata.mrhubert.cost import CostRow, measure_cost
-from speechstrata.mrhubert.cost_report import cost_figure, print_cost, shares, write_cost
+from speechstrata.mrhubert.cost_figure import cost_figure, shares
+from speechstrata.mrhubert.cost_report import print_cost, write_cost
 from speechstrata.mrhubert.cost_worker import _Memory, measure
 from speechstrata.mrhubert.flops import counted_macs
 from speechstrata.mrhubert.macs import head_costs, parameter_count, part_costs
