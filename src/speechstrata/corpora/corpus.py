@@ -18,7 +18,7 @@ from speechstrata.errors import CorpusError
 from speechstrata.files import atomic_path, fingerprint, read_json, sha256_of_file, write_json
 
 CUTS_FILE = "cuts.jsonl.gz"
-_CORPUS_FILE = "corpus.json"
+CORPUS_FILE = "corpus.json"
 _PROBLEMS_FILE = "problems.jsonl"
 _TOOLS = ("speechstrata", "lhotse", "soundfile", "av", "soxr", "pocketsphinx", "g2p-en")
 
@@ -145,13 +145,13 @@ def load_corpus(name_or_path: str | Path) -> Corpus:
 
         return load_demo()
     path = Path(name_or_path)
-    if (path / _CORPUS_FILE).is_file():
+    if (path / CORPUS_FILE).is_file():
         return _load_folder(path)
     if path.is_file():
         from speechstrata.corpora.manifests import load_manifest_corpus
 
         return load_manifest_corpus(path)
-    what = f"{path} has no {_CORPUS_FILE}" if path.is_dir() else f"there is no corpus {str(name_or_path)!r}"
+    what = f"{path} has no {CORPUS_FILE}" if path.is_dir() else f"there is no corpus {str(name_or_path)!r}"
     raise CorpusError(what, "give 'demo', a folder made by 'speechstrata corpus prepare', or a lhotse cuts manifest")
 
 
@@ -175,7 +175,7 @@ def save_corpus(corpus: Corpus, folder: Path | str) -> Corpus:
             packed.write((json.dumps(_relative(cut.to_dict(), root), ensure_ascii=False) + "\n").encode())
     write_problems(folder / _PROBLEMS_FILE, corpus.problems)
     write_json(
-        folder / _CORPUS_FILE,
+        folder / CORPUS_FILE,
         {
             "name": corpus.name,
             "description": corpus.description,
@@ -205,7 +205,7 @@ def tool_versions() -> dict[str, str]:
 
 
 def _load_folder(folder: Path) -> Corpus:
-    described: dict[str, Any] = read_json(folder / _CORPUS_FILE)
+    described: dict[str, Any] = read_json(folder / CORPUS_FILE)
     cuts_file = folder / CUTS_FILE
     try:
         cuts = list(read_cuts(cuts_file, folder.resolve()))

@@ -131,10 +131,10 @@ def check_spans(spans: Iterable[Span], unit: str, start: float, end: float) -> l
             raise InputError(f"{name}: outside the utterance ({start:.3f}-{end:.3f} s)")
         if first < before - TIME_TOLERANCE:
             raise InputError(f"{name}: overlaps the {unit} before it, which ends at {before:.3f} s")
-        first, last = max(first, before), min(last, end)
+        first, last = round(max(first, before), 6), round(min(last, end), 6)
         if last <= first:
             raise InputError(f"{name}: nothing of it is left inside the utterance and after the {unit} before it")
-        items.append(AlignmentItem(symbol, round(first, 6), round(last - first, 6), score))
+        items.append(AlignmentItem(symbol, first, round(last - first, 6), score))
         before = last
     return items
 
@@ -146,7 +146,7 @@ def spans_of(cut: Any, unit: Unit) -> list[Span]:
     """
     offset = cut.start
     return [
-        Span(item.symbol, item.start - offset, item.start + item.duration - offset, item.score)
+        Span(item.symbol, round(item.start - offset, 6), round(item.start + item.duration - offset, 6), item.score)
         for supervision in cut.supervisions
         for item in (supervision.alignment or {}).get(unit, ())
     ]
@@ -163,7 +163,7 @@ def cut_digest(cut: Any) -> str:
         [supervision.speaker, supervision.text, [_items(supervision, unit) for unit in ("word", "phone")]]
         for supervision in cut.supervisions
     ]
-    return fingerprint([cut.id, round(cut.start, 4), round(cut.duration, 4), rows, _audio_identity(cut)])
+    return fingerprint([cut.id, round(cut.start, 4), round(cut.duration, 4), rows, audio_identity(cut)])
 
 
 def _items(supervision: Any, unit: str) -> list[tuple[str, float, float]]:
@@ -171,7 +171,7 @@ def _items(supervision: Any, unit: str) -> list[tuple[str, float, float]]:
     return [(item.symbol, round(item.start, 4), round(item.duration, 4)) for item in items]
 
 
-def _audio_identity(cut: Any) -> Any:
+def audio_identity(cut: Any) -> Any:
     """The hash taken when the corpus was prepared, else the sizes of the files."""
     known = (cut.custom or {}).get("audio_sha256")
     if known is not None or not cut.has_recording:

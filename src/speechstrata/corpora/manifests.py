@@ -8,8 +8,9 @@ from lhotse import CutSet, MonoCut, MultiCut, SupervisionSegment, load_manifest
 from lhotse.utils import fastcopy
 
 from speechstrata.audio import ARCHIVE_MARK
+from speechstrata.corpora.audio_files import inspect_audio
 from speechstrata.corpora.corpus import Corpus, make_corpus
-from speechstrata.corpora.cuts import Span, check_spans
+from speechstrata.corpora.cuts import TIME_TOLERANCE, Span, check_spans
 from speechstrata.corpora.problems import MIN_SECONDS, ProblemLog
 from speechstrata.corpora.text import plain_words
 from speechstrata.errors import CorpusError, InputError
@@ -18,7 +19,14 @@ from speechstrata.errors import CorpusError, InputError
 _ALIGNMENT_NAMES = {"word": ("word", "words"), "phone": ("phone", "phones", "phoneme", "phonemes")}
 
 
-def load_manifest_corpus(path: Path | str, supervisions: Path | str | None = None, strict: bool = False) -> Corpus:
+def load_manifest_corpus(
+    path: Path | str,
+    supervisions: Path | str | None = None,
+    *,
+    workers: int = 1,
+    check: bool = False,
+    strict: bool = False,
+) -> Corpus:
     """A corpus of a lhotse manifest.
 
     Cuts with several supervisions are cut apart, one utterance each; alignments are checked; relative audio paths
@@ -27,6 +35,8 @@ def load_manifest_corpus(path: Path | str, supervisions: Path | str | None = Non
     Args:
         path: a manifest of cuts, or of recordings.
         supervisions: with a manifest of recordings, the manifest of its supervisions.
+        workers: threads for ``check``.
+        check: decode every file, and compare it with what the manifest says.
         strict: the first problem is an error.
 
     Raises:
@@ -43,9 +53,12 @@ def load_manifest_corpus(path: Path | str, supervisions: Path | str | None = Non
     if not isinstance(manifest, CutSet):
         kind = type(manifest).__name__
         raise CorpusError(f"{path} holds a {kind}, not cuts", "give its supervisions too, or make cuts of it")
+    cuts: Iterable[Any] = import_cuts(manifest, path.parent, log)
+    if check:
+        cuts = _checked(list(cuts), log, workers)
     return make_corpus(
         path.name.split(".")[0],
-        import_cuts(manifest, path.parent, log),
+        cuts,
         description=f"lhotse manifest {path.name}",
         source=path.name,
         problems=log.problems,
@@ -73,6 +86,28 @@ def import_cuts(cuts: Iterable[Any], root: Path, log: ProblemLog) -> Iterator[An
                 yield _import_cut(part, root)
             except InputError as error:
                 log.report(part.id, error.message)
+
+
+def _checked(cuts: list[Any], log: ProblemLog, workers: int) -> Iterator[Any]:
+    """The cuts whose files decode to what the manifest says of them, with the files' hashes."""
+    paths = {source.source: None for cut in cuts for source in cut.recording.sources if source.type == "file"}
+    plain = [Path(path) for path in paths if ARCHIVE_MARK not in path]
+    found = {str(file.path): file for file in inspect_audio(plain, log, workers=workers)}
+    for cut in cuts:
+        files = [
+            found.get(s.source) for s in cut.recording.sources if s.type == "file" and ARCHIVE_MARK not in s.source
+        ]
+        if any(file is None for file in files):
+            continue  # reported by its file
+        held = min((file.info.duration for file in files if file), default=cut.end)
+        rates = {file.info.sample_rate for file in files if file} - {cut.recording.sampling_rate}
+        if cut.end > held + TIME_TOLERANCE:
+            log.report(cut.id, f"the utterance ends at {cut.end:.3f} s, its audio at {held:.3f} s")
+        elif rates and not cut.recording.transforms:
+            log.report(cut.id, f"the audio is at {rates.pop()} Hz, the manifest says {cut.recording.sampling_rate} Hz")
+        else:
+            digests = {"audio_sha256": "-".join(file.sha256 or "" for file in files if file)} if files else {}
+            yield fastcopy(cut, custom={**(cut.custom or {}), **digests} or None)
 
 
 def _import_cut(cut: Any, root: Path) -> Any:

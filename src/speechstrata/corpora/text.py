@@ -25,7 +25,6 @@ _IRREGULAR_ORDINALS = {
 ABBREVIATIONS = {
     "mr": "mister",
     "mrs": "missus",
-    "ms": "miz",
     "dr": "doctor",
     "prof": "professor",
     "st": "saint",
@@ -47,7 +46,7 @@ _NUMBER = re.compile(
     r"(?P<currency>[$£€])?(?P<whole>\d{1,3}(?:,\d{3})+|\d+)(?P<fraction>\.\d+)?(?P<ordinal>st|nd|rd|th)?(?![a-z\d])",
     re.IGNORECASE,
 )
-_CLOCK = re.compile(r"\b(\d{1,2}):(\d\d)\b")
+_CLOCK = re.compile(r"\b(\d{1,2}):(\d\d)\b(?=( hours)?)", re.IGNORECASE)
 _DOTTED = re.compile(r"\b(?:[A-Za-z]\.){2,}")
 _CONSONANTS = re.compile(r"\b[BCDFGHJKLMNPQRSTVWXZ]{2,5}(?='?s?\b)")
 #: Capitals without a vowel that are words all the same.
@@ -99,7 +98,7 @@ def normalise_transcript(text: str) -> str:
     text = _BRACKETED.sub(" ", text)
     text = _DOTTED.sub(lambda match: " ".join(match[0].replace(".", " ")) + " ", text)
     if text != text.upper():
-        text = _CONSONANTS.sub(lambda match: match[0] if match[0] in _INTERJECTIONS else " ".join(match[0]), text)
+        text = _CONSONANTS.sub(_spell_letters, text)
     text = _CLOCK.sub(_spell_clock, text)
     text = _NUMBER.sub(_spell_match, text)
     text = re.sub(r"(?<=\d)(?=[A-Za-z])", " ", text)  # what is left: digits grown together with letters, as in "3D"
@@ -119,10 +118,16 @@ def _mend_word(word: str) -> str:
     return ABBREVIATIONS.get(word, word)
 
 
+def _spell_letters(match: re.Match[str]) -> str:
+    """The letters of an abbreviation; not of a noise, which is drawn out ("GRRR") or known."""
+    drawn_out = re.search(r"(.)\1\1", match[0])
+    return match[0] if drawn_out or match[0] in _INTERJECTIONS else " ".join(match[0])
+
+
 def _spell_clock(match: re.Match[str]) -> str:
     hour, minute = int(match[1]), int(match[2])
     if minute == 0:
-        return f"{spell_number(hour)} o'clock"
+        return f"{spell_number(hour)} " + ("hundred" if match[3] else "o'clock")
     return f"{spell_number(hour)} {'oh ' if minute < 10 else ''}{spell_number(minute)}"
 
 
