@@ -92,9 +92,15 @@ def test_the_caption_states_sample_corpus_and_protocol(family: Merged) -> None:
     assert "amazon-queen (4.5 h, 31 speakers) · published protocol · mean of 3 sample sets" in text
 
 
+def test_a_figure_without_controls_says_so(tmp_path: Path) -> None:
+    model = synthetic.SyntheticModel("x", synthetic.plain_layers(3, conv=False), scores=("cca-word",))
+    merged = merge_runs([read_run(synthetic.write_run(tmp_path / "run", [model]))])
+    assert "no control was measured" in words(score_figure(merged, of_score(merged, "cca-word"), "cca-word"))
+
+
 def test_samples_that_differ_are_said_to_differ(family: Merged) -> None:
     rows = of_score(family, "mi-word").with_columns(
-        pl.when(pl.col("model") == "fbank").then(400).otherwise(pl.col("k")).alias("k")
+        pl.when(pl.col("model") == "fbank").then(400).otherwise(pl.col(name)).alias(name) for name in ("k", "k_high")
     )
     assert sample_text(rows) == (
         "n = 7,000 words of 500 types, k = 400–5,000 (differs between curves, which moves the scores)"

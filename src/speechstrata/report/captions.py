@@ -1,5 +1,7 @@
 """What is written beneath a figure: the sample, the corpus, the protocol, and the key to the marks."""
 
+from collections.abc import Collection
+
 import polars as pl
 
 from speechstrata.report.merge import Setting
@@ -8,39 +10,54 @@ _UNITS = {"sentence": "sentence pairs"}
 
 
 def sample_text(rows: pl.DataFrame) -> str:
-    """N, types and clusters of the rows of one score; ranges where curves differ, since that moves the score."""
+    """N, types and clusters of the rows of one score, from the smallest to the largest of their sample sets.
+
+    Where curves differ in types or clusters the text says so, since that moves their scores.
+    """
     unit = rows["unit"][0]
     text = f"n = {_span(rows, 'n')} {_UNITS.get(unit, f'{unit}s')}"
-    classes, clusters = _span(rows, "classes"), _span(rows, "k")
-    if classes:
+    if classes := _span(rows, "classes"):
         text += f" of {classes} types"
-    if clusters:
+    if clusters := _span(rows, "k"):
         text += f", k = {clusters}"
-    if "–" in classes + clusters:
+    sizes = rows.group_by("model").agg(pl.col("classes", "k").min(), pl.col("classes_high", "k_high").max())
+    if sizes.drop("model").n_unique() > 1:
         text += " (differs between curves, which moves the scores)"
     return text
 
 
 def _span(rows: pl.DataFrame, column: str) -> str:
-    values = [int(value) for value in rows[column].drop_nulls()]
+    """The range of a count, over curves and sample sets."""
+    return _range([*rows[column].drop_nulls(), *rows[f"{column}_high"].drop_nulls()])
+
+
+def _range(values: list[int]) -> str:
     if not values:
         return ""
     low, high = min(values), max(values)
     return f"{low:,}" if low == high else f"{low:,}–{high:,}"
 
 
-def context_text(rows: pl.DataFrame, setting: Setting) -> str:
-    """Corpus, protocol, sample sets and the key to the marks in ``rows``, all of one setting."""
+def context_text(rows: pl.DataFrame, setting: Setting, controls: Collection[str]) -> str:
+    """Corpus, protocol, sample sets and the key to the marks in ``rows``, all of one setting.
+
+    Args:
+        rows: of a summary.
+        setting: theirs.
+        controls: the labels of the models that are controls.
+    """
     corpus = setting.corpus
-    speakers = f", {corpus.speakers} speakers" if corpus.speakers else ""
+    speakers = ""
+    if corpus.speakers:
+        speakers = f", {corpus.speakers} speaker{'s' if corpus.speakers > 1 else ''}"
     parts = [f"{corpus.name} ({corpus.hours:.1f} h{speakers})", f"{setting.protocol.name} protocol"]
-    sets = _span(rows, "sets")
+    sets = _range(rows["sets"].to_list())
     parts.append("one sample set" if sets == "1" else f"mean of {sets} sample sets, band: lowest to highest")
     if (rows["kind"] == "sampling").any():
         parts.append("hollow: sampling modules and skips")
     if rows.filter(pl.col("kind").is_in(["transformer", "sampling"]))["stride_ms"].n_unique() > 1:
         parts.append("larger mark: lower resolution")
-    parts.append("dashed: controls")
+    parts.append("dashed: controls" if rows["model"].is_in(list(controls)).any() else "no control was measured")
     if rows["baseline"].is_not_null().any():
         parts.append("dotted: permutation baseline")
     return " · ".join(parts)

@@ -122,7 +122,7 @@ def draw_panel(axes: Axes, merged: Merged, rows: pl.DataFrame, axis: LayerAxis) 
             labels.append(_draw_level(axes, own, look(subject), subject.label))
         else:
             labels.append(_draw_curve(axes, own, look(subject), subject, axis))
-    axes.yaxis.set_major_locator(MaxNLocator(6))
+    axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
     low, high = axes.get_ylim()
     if 0 < low < 0.12:  # nearly at zero already: show it
         axes.set_ylim(0, high)

@@ -96,7 +96,9 @@ def score_figure(merged: Merged, rows: pl.DataFrame, score: str) -> Figure:
         if here.is_empty():
             continue
         axis = layer_axis(merged, here)
-        caption = textwrap.wrap(f"{sample_text(here)} · {context_text(here, setting)}", _characters(width))
+        caption = textwrap.wrap(
+            f"{sample_text(here)} · {context_text(here, setting, merged.controls)}", _characters(width)
+        )
         ticks = drawing.fit_ticks(axis, panel - 0.18)
         parts.append(
             _Row(setting, here, axis, ticks, _strips(merged, here), caption, 0.56 if len(facets) == 1 else 0.68)
@@ -189,7 +191,7 @@ def overview(merged: Merged, rows: pl.DataFrame, setting: Setting) -> Figure:
     width = 0.15 + columns * (_SMALL[0] + 0.55) + (0.0 if columns > 1 else 1.5)
     drawn = [subject for subject in merged.subjects if subject.label in rows["model"]]
     legend = 0.2 * drawing.legend_rows([subject.label for subject in drawn], width)[0]
-    caption = textwrap.wrap(context_text(rows, setting), _characters(width))
+    caption = textwrap.wrap(context_text(rows, setting, merged.controls), _characters(width))
     tops = list(np.cumsum([0.42, *(0.36 + _SMALL[1] + inches + 0.12 for inches in room)]))
     figure = Figure(figsize=(width, tops[-1] + legend + 0.15 + _LINE * len(caption) + 0.12))
     region = Region(figure)
@@ -229,7 +231,9 @@ def steps_figure(merged: Merged, rows: pl.DataFrame, score: str) -> Figure | Non
     cell = (_PANEL[0] + 0.2, _PANEL[1] + 0.75)
     width = 0.1 + columns * cell[0]
     texts = dict.fromkeys(
-        f"{sample_text(own)} · {context_text(own, setting)} · controls: their best layer" for setting, _, own in panels
+        f"{sample_text(own)} · {context_text(_of_setting(rows, setting), setting, merged.controls)}"
+        " · controls: their best layer"
+        for setting, _, own in panels
     )
     caption = [line for text in texts for line in textwrap.wrap(text, _characters(width))]
     figure = Figure(figsize=(width, 0.45 + lines * cell[1] + _LINE * len(caption) + 0.15))
@@ -250,6 +254,10 @@ def steps_figure(merged: Merged, rows: pl.DataFrame, score: str) -> Figure | Non
         axes.set_ylabel(entry(score).axis)
     _draw_caption(region, 0.45 + lines * cell[1], caption)
     return figure
+
+
+def _of_setting(rows: pl.DataFrame, setting: Setting) -> pl.DataFrame:
+    return rows.filter(pl.col("setting") == setting.key)
 
 
 def _draw_steps(axes: Axes, own: pl.DataFrame, controls: list[tuple[Subject, pl.DataFrame]]) -> None:

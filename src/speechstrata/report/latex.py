@@ -43,9 +43,9 @@ def _latex_table(own: pl.DataFrame, caption: str) -> str:
             if cell is None:
                 values.append("")
                 continue
-            text = f"{cell['mean']:.3f}"
+            text = f"{cell['mean']:z.3f}"
             text = f"\\textbf{{{text}}}" if best.get(column) == row["layer"] else text
-            values.append(f"{text} {{\\scriptsize[{cell['low']:.3f}, {cell['high']:.3f}]}}")
+            values.append(f"{text} {{\\scriptsize[{cell['low']:z.3f}, {cell['high']:z.3f}]}}")
         lines.append(" & ".join(values) + " \\\\")
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", "\\end{table}"])
 

@@ -66,6 +66,11 @@ class Merged:
         """The subject of that label."""
         return next(subject for subject in self.subjects if subject.label == label)
 
+    @property
+    def controls(self) -> tuple[str, ...]:
+        """The labels of the controls."""
+        return tuple(subject.label for subject in self.subjects if subject.is_control)
+
 
 def merge_runs(runs: Sequence[Run]) -> Merged:
     """Put runs side by side.

@@ -24,8 +24,9 @@ def summarize(scores: pl.DataFrame) -> pl.DataFrame:
     Returns:
         the columns of a point (setting, model, step, score, variant, reference, layer), of its layer (index,
         depth, kind, stride_ms) and unit; ``mean``, ``low``, ``high`` (lowest and highest sample set), ``sd``
-        (null for a single sample set), ``sets``; means of ``nats`` and ``baseline``; ``n`` (the smallest
-        sample), ``classes``, ``k``; the distinct ``warning`` texts. Ordered by curve, then by layer index.
+        (null for a single sample set), ``sets``; means of ``nats`` and ``baseline``; ``n``, ``classes`` and
+        ``k`` of the smallest sample set, and of the largest (``n_high`` ...); the distinct ``warning`` texts.
+        Ordered by curve, then by layer index.
     """
     value = pl.col("value")
     table = scores.group_by(_POINT, maintain_order=True).agg(
@@ -37,6 +38,7 @@ def summarize(scores: pl.DataFrame) -> pl.DataFrame:
         pl.len().alias("sets"),
         pl.col("nats", "baseline").mean(),
         pl.col("n", "classes", "k").min(),
+        pl.col("n", "classes", "k").max().name.suffix("_high"),
         pl.col("warning").filter(pl.col("warning") != "").unique(maintain_order=True).str.join("; "),
     )
     order = {name: score_order(name) for name in table["score"].unique()}

@@ -10,7 +10,7 @@ from rich.table import Table
 from speechstrata.report.glossary import VARIANTS, entry
 from speechstrata.report.merge import Merged, Subject
 from speechstrata.report.style import shorten
-from speechstrata.report.tables import SPREAD, best_layers, last_steps
+from speechstrata.report.tables import best_layers, last_steps
 
 _CELL = 8  # characters that a score takes, with the two before it
 _MS = 8
@@ -72,7 +72,7 @@ def best_tables(subjects: Sequence[Subject], here: pl.DataFrame, title: str, wid
                 ]
                 leads = row is not None and not subject.is_control and row["mean"] == max(rivals)
                 layer = "" if row is None or len(subject.info.layers) == 1 else f" [dim]{escape(row['layer'])}[/]"
-                cells.append("" if row is None else _bold(f"{row['mean']:.3f}", leads) + layer)
+                cells.append("" if row is None else _bold(f"{row['mean']:z.3f}", leads) + layer)
             table.add_row(escape(shorten(subject.label)), *cells, style="cyan" if subject.is_control else None)
         tables.append(table)
     return tables
@@ -109,7 +109,7 @@ def _encoder_tables(
         tables.append(table)
     if tables:
         tables[-1].caption = (
-            f"{_BEST}Bold[/]: the best layer. ± spread: half of {SPREAD}, at its widest.\n"
+            f"{_BEST}Bold[/]: the best layer. ± spread: half the range over the sample sets, at its widest.\n"
             "Beneath: the highest value that each control reaches in any layer."
         )
         tables[-1].caption_justify = "left"
@@ -181,7 +181,7 @@ def _add_layers(table: Table, own: pl.DataFrame, columns: Sequence[tuple[str, st
         if all(value is None for value in values):
             continue
         texts = [
-            "" if value is None else _bold(f"{value:.3f}", best.get(column) == layer)
+            "" if value is None else _bold(f"{value:z.3f}", best.get(column) == layer)
             for column, value in zip(columns, values, strict=True)
         ]
         table.add_row(escape(layer), f"{stride:.3g}", *texts)
@@ -190,7 +190,7 @@ def _add_layers(table: Table, own: pl.DataFrame, columns: Sequence[tuple[str, st
 def _spread(own: pl.DataFrame, column: tuple[str, str]) -> str:
     points = own.filter((pl.col("score") == column[0]) & (pl.col("reference") == column[1]) & (pl.col("sets") > 1))
     widths = (points["high"] - points["low"]).to_list()
-    return f"{max(widths) / 2:.3f}" if widths else ""
+    return f"{max(widths) / 2:z.3f}" if widths else ""
 
 
 def _control_rows(
@@ -208,7 +208,7 @@ def _control_rows(
             exact = here.filter(pl.col("reference") == reference)
             values = (exact if len(exact) else here)[value].drop_nulls().to_list()
             if values:
-                found[score, reference] = f"{max(values):.3f}"
+                found[score, reference] = f"{max(values):z.3f}"
         return found
 
     rows = [

@@ -188,20 +188,15 @@ function keyboard(host, rails) {
   host.addEventListener("blur", () => { if (host.data) Plotly.Fx.unhover(host); }); /* a purged chart has no data */
 }
 
-/** n, types, clusters and sample sets of what is drawn; ranges are named, since they move scores. */
+/** n, types, clusters and sample sets of what is drawn, and whether curves differ in what moves their scores. */
 function captionOf(drawn) {
-  const span = (name) => {
-    const values = drawn.map((point) => point[name]).filter((value) => value !== null);
-    if (!values.length) return null;
-    const [low, high] = [Math.min(...values), Math.max(...values)];
-    return low === high ? count(low) : `${count(low)}\u2013${count(high)}`;
-  };
-  const parts = [`n = ${span("n")} ${unitsOf(drawn[0].unit)}`];
-  if (span("classes")) parts.push(`${span("classes")} types`);
-  if (span("k")) parts.push(`k = ${span("k")}`);
-  parts.push(span("sets") === "1" ? "one sample set" : `${span("sets")} sample sets`);
-  const differs = ["classes", "k"].some((name) => (span(name) || "").includes("\u2013"));
-  return { text: parts.join(" \u00b7 "), differs };
+  const parts = [`n = ${spanOf(drawn, "n")} ${unitsOf(drawn[0].unit)}`];
+  if (spanOf(drawn, "classes")) parts.push(`${spanOf(drawn, "classes")} types`);
+  if (spanOf(drawn, "k")) parts.push(`k = ${spanOf(drawn, "k")}`);
+  const sets = [...new Set(drawn.map((point) => point.sets))];
+  parts.push(sets.length === 1 && sets[0] === 1 ? "one sample set" : `${sets.sort((a, b) => a - b).join(" or ")} sample sets`);
+  const sizes = new Set([...grouped(drawn, (point) => point.model).values()].map((own) => `${spanOf(own, "classes")} ${spanOf(own, "k")}`));
+  return { text: parts.join(" \u00b7 "), differs: sizes.size > 1 };
 }
 
 function chartCard(score, mine) {

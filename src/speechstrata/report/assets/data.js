@@ -37,11 +37,25 @@ const chosen = {
   axis: "layers", step: "last", spread: true, conv: false, zero: false, references: {},
 };
 
-const number = (value, digits = 3) => (value === null || value === undefined ? "" : value.toFixed(digits));
+/** Three decimals, with a true minus sign and no minus before zero. */
+function number(value) {
+  if (value === null || value === undefined) return "";
+  const text = Math.abs(value).toFixed(3);
+  return value < 0 && Number(text) !== 0 ? `\u2212${text}` : text;
+}
 const count = (value) => value.toLocaleString("en-GB");
 const milliseconds = (value) => `${Number(value.toPrecision(4))} ms`;
+const speakersOf = (corpus) => (corpus.speakers ? `, ${corpus.speakers} speaker${corpus.speakers > 1 ? "s" : ""}` : "");
 const unitNames = { frame: "frames", phone: "phones", word: "words", sentence: "sentence pairs" };
 const unitsOf = (unit) => unitNames[unit] || `${unit}s`;
+
+/** The range of a count over points and their sample sets, or null. */
+function spanOf(list, name) {
+  const known = list.filter((point) => point[name] !== null);
+  if (!known.length) return null;
+  const [low, high] = [Math.min(...known.map((point) => point[name])), Math.max(...known.map((point) => point[`${name}_high`]))];
+  return low === high ? count(low) : `${count(low)}\u2013${count(high)}`;
+}
 
 /** Points grouped by a key, in order of appearance. */
 function grouped(list, key) {
@@ -113,9 +127,9 @@ function controlsBeside(point) {
 function describe(point) {
   const setting = settingOf.get(point.setting);
   const spread = point.sets > 1 ? ` [${number(point.low)} to ${number(point.high)}, ${point.sets} sample sets]` : " (one sample set)";
-  const sample = [`n = ${count(point.n)} ${unitsOf(point.unit)}`];
-  if (point.classes !== null) sample.push(`${count(point.classes)} types`);
-  if (point.k !== null) sample.push(`k = ${count(point.k)}`);
+  const sample = [`n = ${spanOf([point], "n")} ${unitsOf(point.unit)}`];
+  if (point.classes !== null) sample.push(`${spanOf([point], "classes")} types`);
+  if (point.k !== null) sample.push(`k = ${spanOf([point], "k")}`);
   const lines = [
     `${point.model}, ${point.layer}, ${milliseconds(point.stride_ms)} per frame`,
     `${number(point.mean)}${spread}`,

@@ -44,7 +44,7 @@ function drawFacts() {
   const facts = [];
   for (const setting of report.settings) {
     const corpus = setting.corpus;
-    facts.push(fact("Corpus", `${corpus.name}, ${corpus.hours.toFixed(1)} h` + (corpus.speakers ? `, ${corpus.speakers} speakers` : "")), fact("Protocol", setting.protocol.name));
+    facts.push(fact("Corpus", `${corpus.name}, ${corpus.hours.toFixed(1)} h` + speakersOf(corpus)), fact("Protocol", setting.protocol.name));
   }
   const controls = report.models.length - encoders.length;
   facts.push(fact("Encoders", `${encoders.length}`), fact("Controls", `${controls || "none"}`));

@@ -35,17 +35,25 @@ function drawGlance() {
   }
 }
 
+/** A best layer, the layers it cannot be told from, and what its controls reach. */
 function glanceCell(model, curveOf, present) {
   const curve = curveOf(model);
   if (!curve) return make("td", { class: "empty" }, "\u2013");
   const top = best(curve);
   if (model.control) return make("td", { title: describe(top).join("\n") }, number(top.mean), make("small", {}, model.single ? milliseconds(top.stride_ms) : top.layer));
   const ties = top.sets < 2 ? [] : curve.filter((point) => point !== top && point.mean >= top.low).map((point) => point.layer);
-  const controls = present.filter((other) => other.control_of === model.label).map((other) => [other, curveOf(other)]).filter(([, own]) => own);
-  return make("td", { title: describe(top).join("\n") }, make("b", {}, number(top.mean)),
-    make("small", {}, `${top.layer}, ${milliseconds(top.stride_ms)}`),
-    ties.length ? make("small", {}, `or ${ties.slice(0, 3).join(", ")}${ties.length > 3 ? "\u2026" : ""}`) : null,
-    controls.map(([other, own]) => make("small", {}, `${other.supervision === "random weights" ? "random" : short(other.label)} ${number(best(own).mean)}`)));
+  const lines = [`${top.layer}, ${milliseconds(top.stride_ms)}`];
+  if (ties.length) lines.push(`or ${ties.slice(0, 3).join(", ")}${ties.length > 3 ? "\u2026" : ""}`);
+  for (const other of present.filter((item) => item.control_of === model.label)) {
+    const own = curveOf(other);
+    if (own) lines.push(`${other.supervision === "random weights" ? "random" : short(other.label)} ${number(best(own).mean)}`);
+  }
+  for (const variant of report.variants.filter((item) => item.control)) {
+    const other = beside(top, model.label, variant.name, top.layer);
+    if (other) lines.push(`${variant.title.replace("control: ", "").replace(/^word /, "")} ${number(other.mean)}`);
+  }
+  if (top.baseline !== null) lines.push(`labels permuted ${number(top.baseline)}`);
+  return make("td", { title: describe(top).join("\n") }, make("b", {}, number(top.mean)), lines.map((line) => make("small", {}, line)));
 }
 
 const short = (label) => (label.length <= 28 ? label : label.split("/").pop().length <= 28 ? label.split("/").pop() : `\u2026${label.slice(-27)}`);
@@ -178,7 +186,7 @@ function drawOrigin() {
     return make("div", {}, report.runs.length > 1 ? make("h3", {}, run.name) : null, list([
       ["Command", make("code", {}, from.command)],
       ["Made", `${run.created}, speechstrata ${from.speechstrata}`],
-      ["Corpus", `${corpus.name}: ${count(corpus.utterances)} utterances, ${corpus.hours.toFixed(2)} h` + (corpus.speakers ? `, ${corpus.speakers} speakers` : "")],
+      ["Corpus", `${corpus.name}: ${count(corpus.utterances)} utterances, ${corpus.hours.toFixed(2)} h` + speakersOf(corpus)],
       ["", null],
       ["About the corpus", corpus.description], ["Licence", corpus.licence], ["Corpus fingerprint", make("code", {}, corpus.fingerprint)],
       ["Largest speaker", corpus.largest_speaker_share === null ? "" : `${(100 * corpus.largest_speaker_share).toFixed(0)}% of the speech`],
