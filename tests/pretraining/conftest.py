@@ -64,7 +64,13 @@ def units(cuts: list[Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
 def settings(units: Path) -> dict[str, Any]:
     """A recipe that trains in seconds: 20 steps of two batches, with all that draws random numbers switched on."""
     model = {"name": "tiny", "layers": [1, 1, 1], "dim": 48, "ffn_dim": 96, "positional_groups": 4, "layerdrop": 0.1}
-    data = {"targets": [str(units)], "batch_seconds": 8.0, "batches_per_step": 2, "minimum_seconds": 0.5}
+    data = {
+        "targets": [str(units)],
+        "batch_seconds": 8.0,
+        "batches_per_step": 2,
+        "minimum_seconds": 0.5,
+        "maximum_seconds": 8.0,
+    }
     data |= {"buckets": 4, "validation_share": 0.2, "cache": "logmel", "workers": 0}
     return {
         "model": model,

@@ -153,5 +153,6 @@ def _check(config: PretrainConfig, source: str) -> None:
         )
     if not 0 <= data.validation_share + data.test_share < 1:
         refuse("data.validation_share + data.test_share leave nothing to train on", "lower one of them")
-    if data.minimum_seconds > data.maximum_seconds:
-        refuse("data.minimum_seconds exceeds data.maximum_seconds", "lower it")
+    for low, high in [("minimum_seconds", "maximum_seconds"), ("maximum_seconds", "batch_seconds")]:
+        if getattr(data, low) > getattr(data, high):
+            refuse(f"data.{low} = {getattr(data, low)} exceeds data.{high} = {getattr(data, high)}", "lower it")
