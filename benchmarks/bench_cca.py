@@ -58,9 +58,9 @@ def fit(x: Array, y: Array, ridge_x: float, ridge_y: float) -> tuple[Array, ...]
 
 
 def inverse_root(covariance: Array, ridge: float) -> Array:
-    """The symmetric inverse square root of covariance + ridge * identity."""
-    values, vectors = np.linalg.eigh(covariance + ridge * np.eye(len(covariance)))
-    return (vectors / np.sqrt(values)) @ vectors.T
+    """The symmetric square root of the (pseudo-)inverse of covariance + ridge * identity."""
+    values, vectors = np.linalg.eigh(np.linalg.pinv(covariance + ridge * np.eye(len(covariance)), rcond=1e-15))
+    return (vectors * np.sqrt(values)) @ vectors.T
 
 
 def score(x: Array, y: Array, fitted: tuple[Array, ...], null: int) -> float:

@@ -90,15 +90,9 @@ class WhitenedView:
         """Whether the ridged covariance is positive definite, with dimensions left."""
         return len(self.kept(ridge)) > 0 and bool(self.eigen(ridge)[0][0] + ridge > 0)
 
-    def root(self, ridge: float, null_direction: NullDirection) -> Array:
-        """The symmetric inverse square root of the ridged covariance of the kept dimensions.
-
-        With "drop" it maps null directions, which the ridge alone would whiten, to zero.
-        """
+    def root(self, ridge: float) -> Array:
+        """The symmetric inverse square root of the ridged covariance of the kept dimensions."""
         values, vectors = self.eigen(ridge)
-        if null_direction == "drop":
-            rank = self.rank(ridge)
-            values, vectors = values[-rank:], vectors[:, -rank:]
         half = vectors * (values + ridge) ** -0.25
         root: Array = half @ half.T
         return root
@@ -111,10 +105,8 @@ class WhitenedView:
     def same(self, ridge: float, other: float) -> bool:
         """Whether the two ridge terms whiten alike: the same dimensions, variances within ``SAME_RIDGE``.
 
-        Null directions do not count: this is asked where they are dropped.
+        Null directions do not count: they have no variance.
         """
-        if ridge == other:
-            return True
         if len(self.kept(ridge)) != len(self.kept(other)):
             return False
         values, _ = self.eigen(ridge)
@@ -153,27 +145,41 @@ class TrainingSet:
 
     def same(self, ridge: tuple[float, float], other: tuple[float, float]) -> bool:
         """Whether two pairs of ridge terms give the same directions, as far as a score can tell."""
-        if self.null_direction == "keep" and ridge != other:
-            return False  # a ridge scales the noise that is kept
-        return self.x.same(ridge[0], other[0]) and self.y.same(ridge[1], other[1])
+        if self.null_direction == "keep":
+            return ridge == other  # a ridge scales the noise that is kept
+        return self._same(self.x, self.cross, ridge[0], other[0]) and self._same(
+            self.y, self.cross.T, ridge[1], other[1]
+        )
+
+    @staticmethod
+    def _same(view: WhitenedView, cross: Array, ridge: float, other: float) -> bool:
+        if ridge == other:
+            return True
+        if not view.same(ridge, other):
+            return False
+        # A null direction's rounding noise, which the ridge alone whitens, must not matter either.
+        values, vectors = view.eigen(ridge)
+        null = vectors[:, : len(values) - view.rank(ridge)]
+        noise = cross[view.kept(ridge)].T @ null
+        return bool((noise**2).sum() <= SAME_RIDGE / 50 * min(ridge, other))
 
     def directions(self, ridge_x: float, ridge_y: float) -> Directions | None:
         """The canonical directions for these ridge terms; None where they do not factorise."""
         if not (self.x.factorises(ridge_x) and self.y.factorises(ridge_y)):
             return None
         kept_x, kept_y = self.x.kept(ridge_x), self.y.kept(ridge_y)
-        root_x = self.x.root(ridge_x, self.null_direction)
-        root_y = self.y.root(ridge_y, self.null_direction)
+        root_x, root_y = self.x.root(ridge_x), self.y.root(ridge_y)
         cross = self.cross if self.cross.shape == (len(kept_x), len(kept_y)) else self.cross[np.ix_(kept_x, kept_y)]
-        # Symmetric roots and LAPACK's own signs of the singular vectors, as published: the mean that is added
-        # to each variate in scoring makes the weights depend on them.
+        # Symmetric roots, null directions included, and LAPACK's own signs of the singular vectors, as
+        # published: the mean that is added to each variate in scoring makes the weights depend on the signs,
+        # and these on what is decomposed.
         try:
             left, singular_values, right = np.linalg.svd(root_x @ (cross @ root_y), full_matrices=False)
         except np.linalg.LinAlgError:
             return None
         n_directions, n_null = len(singular_values), 0
         if self.null_direction == "drop":
-            # Singular values of zero come last.
+            # The singular values of null directions are rounding noise: they come last.
             rank_x, rank_y = self.x.rank(ridge_x), self.y.rank(ridge_y)
             n_null = len(kept_x) - rank_x + len(kept_y) - rank_y
             n_directions = min(rank_x, rank_y)
