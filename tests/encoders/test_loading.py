@@ -88,7 +88,7 @@ def test_a_configuration_without_a_type(copy: Path) -> None:
 
 def test_a_broken_preprocessor(copy: Path) -> None:
     (copy / "preprocessor_config.json").write_text("{")
-    with pytest.raises(EncoderError, match=r"preprocessor_config.json is not valid JSON"):
+    with pytest.raises(EncoderError, match=r"preprocessor_config.json of .* cannot be read"):
         load_encoder(copy)
 
 
@@ -160,6 +160,18 @@ def test_normalisation_is_the_preprocessors_unless_told_otherwise(copy: Path) ->
     assert normalized.fingerprint != raw.fingerprint
     assert torch.equal(states(normalized), states(load_encoder(copy, normalize=True)))
     assert torch.equal(states(load_encoder(copy, normalize=False)), states(raw))
+
+
+def test_a_preprocessor_inside_a_processor_is_found(copy: Path) -> None:
+    (copy / "preprocessor_config.json").unlink()
+    inside = {
+        "feature_extractor": {"do_normalize": True, "sampling_rate": 8000},
+        "processor_class": "Wav2Vec2Processor",
+    }
+    (copy / "processor_config.json").write_text(json.dumps(inside))
+    encoder = load_encoder(copy)
+    assert encoder.sample_rate == 8000
+    assert torch.equal(states(encoder), states(load_encoder(copy, normalize=True)))
 
 
 def test_without_a_preprocessor_it_follows_the_architecture_and_says_so(

@@ -22,7 +22,8 @@ class Layer:
         name: unique within the encoder, in the order of computation (``conv1``, ``projection``, ``T0``, ...).
         stride: samples (at the encoder's sample rate) from one frame to the next; a ``Fraction`` where the
             resolution is not a whole number of samples.
-        offset: the centre of the first frame, in samples from the start of the waveform.
+        offset: the centre of the first frame: the mean index of the samples that it sees, sample 0 being at 0;
+            negative where a causal stack looks back to before the waveform.
         dim: size of a frame's vector.
         kind: what computed it.
     """
@@ -37,7 +38,7 @@ class Layer:
 class HiddenStates(NamedTuple):
     """The output of one layer: ``states`` (batch, frames, dim) and ``lengths`` (batch,), in frames.
 
-    Frames at or beyond an utterance's length are zero.
+    Frames at or beyond an utterance's length are zero. Both are on the encoder's device, ``states`` in float32.
     """
 
     states: Tensor
@@ -72,7 +73,9 @@ class SpeechEncoder(ABC):
     def visit(self, waveforms: Tensor, lengths: Tensor, visitor: Visitor, layers: Sequence[str] | None = None) -> None:
         """Run the encoder and hand each layer's states to ``visitor`` as they appear.
 
-        Nothing is kept after ``visitor`` returns, so the memory needed is that of one layer.
+        Nothing is kept after ``visitor`` returns, so the memory needed is that of a layer and its input. A
+        visitor that keeps states for training clones them: tensors made under ``torch.inference_mode`` cannot be
+        saved for a backward pass.
 
         Args:
             waveforms: (batch, samples), float, at ``sample_rate``, padded with anything after each length.
@@ -82,7 +85,9 @@ class SpeechEncoder(ABC):
                 where the architecture allows it.
 
         Raises:
-            EncoderError: unknown layer name, or a waveform too short for one frame.
+            EncoderError: unknown layer name, or a waveform that is too short for one frame of a layer wanted, or
+                holds NaN or infinity.
+            ValueError: the shapes of ``waveforms`` and ``lengths`` do not belong together.
         """
 
     @abstractmethod

@@ -69,7 +69,7 @@ def read_config(source: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What ``preprocessor_config.json`` says about the waveforms.
+    """What a model's preprocessor file says about its waveforms.
 
     Attributes:
         sample_rate: hertz.
@@ -83,21 +83,30 @@ class Preprocessing:
 
 
 def read_preprocessing(source: str) -> Preprocessing:
-    """The content of a model's ``preprocessor_config.json``; 16 kHz, said in the log, where it has none."""
-    path = Path(source) / "preprocessor_config.json"
-    try:
-        if Path(source).is_dir():
-            values = json.loads(path.read_text(encoding="utf-8"))
-        else:
-            mixin = transformers.feature_extraction_utils.FeatureExtractionMixin
+    """What a model's preprocessor file says; 16 kHz, said in the log, where it has none.
+
+    Newer folders have it inside ``processor_config.json``, others in ``preprocessor_config.json``.
+
+    Raises:
+        EncoderError: such a file cannot be read or fetched.
+    """
+    for name in ("processor_config.json", "preprocessor_config.json"):
+        try:
             with quiet():
-                values, _ = mixin.get_feature_extractor_dict(source, **hub_options(source))
-    except OSError:
-        _LOG.warning("%s has no preprocessor_config.json: taken to need 16 kHz audio", source)
-        return Preprocessing(16000, None, {})
-    except ValueError as error:
-        raise EncoderError(f"{path} is not valid JSON: {error}", "fetch the model again") from error
-    return Preprocessing(int(values.get("sampling_rate", 16000)), values.get("do_normalize"), values)
+                path = transformers.utils.cached_file(
+                    source, name, _raise_exceptions_for_missing_entries=False, **hub_options(source)
+                )
+            values = {} if path is None else json.loads(Path(path).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise EncoderError(
+                f"{name} of {source} cannot be read: {_first_line(error)}", "fetch the model again"
+            ) from error
+        if name == "processor_config.json":
+            values = values.get("feature_extractor", {})
+        if values:
+            return Preprocessing(int(values.get("sampling_rate", 16000)), values.get("do_normalize"), values)
+    _LOG.warning("%s has no preprocessor_config.json: taken to need 16 kHz audio", source)
+    return Preprocessing(16000, None, {})
 
 
 def load_model(model_class: Any, request: LoadRequest, optional: Sequence[str] = ()) -> Any:

@@ -76,7 +76,7 @@ class ModuleEncoder(SpeechEncoder):
         """See :meth:`SpeechEncoder.visit`; layers after the last one wanted are not computed."""
         wanted = {layer.name: layer for layer in self.layers}
         if layers is not None:
-            wanted = {name: self.layer(name) for name in layers}
+            wanted = {layer.name: layer for layer in map(self.layer, layers)}
         samples = check_batch(self, waveforms, lengths, list(wanted.values()))
         # Whatever is in the padding, NaN included, is zero from here on.
         audio = waveforms[:, : max(samples)].to(self.device, torch.float32, copy=True)
