@@ -126,6 +126,29 @@ def test_several_references_make_panels(tmp_path: Path) -> None:
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["the score (y:T1)", "the score (y:T3)"]
 
 
+def test_many_references_make_a_map_of_references_by_layers(tmp_path: Path) -> None:
+    references = tuple(f"y:T{number}" for number in range(11))
+    layers = synthetic.plain_layers(3, conv=False)
+    model = synthetic.SyntheticModel("x", layers, scores=("cca-inter",), references={"cca-inter": references})
+    merged = merge_runs([read_run(synthetic.write_run(tmp_path / "run", [model]))])
+    rows = of_score(merged, "cca-inter")
+    figure = score_figure(merged, rows, "cca-inter")
+    panel = figure.axes[0]
+    assert [label.get_text() for label in panel.get_yticklabels()] == list(references)
+    values = panel.collections[0].get_array().reshape(11, 4)
+    expected = rows.filter((pl.col("reference") == "y:T10") & (pl.col("layer") == "T2"))["mean"][0]
+    assert values[10, 2] == pytest.approx(expected)
+    assert "n = 7,000 words of 500 types" in words(figure)
+
+
+def test_a_score_of_two_units_states_the_sample_of_each(family: Merged) -> None:
+    rows = of_score(family, "cca-inter")
+    phones = rows.with_columns(
+        pl.lit("phone").alias("unit"), *(pl.lit(39).cast(pl.Int64).alias(name) for name in ("classes", "classes_high"))
+    )
+    assert sample_text(rows.vstack(phones)) == "n = 7,000 words of 500 types or 7,000 phones of 39 types"
+
+
 def test_corpora_and_protocols_never_share_axes(demo_run: Path, family_run: Path) -> None:
     merged = merge_runs([read_run(demo_run), read_run(family_run)])
     rows = last_steps(of_score(merged, "cca-word"))

@@ -72,8 +72,10 @@ def test_the_page_holds_every_point(page: str, family: Merged) -> None:
     data = data_of(page)
     summary = summarize(family.scores)
     assert data["points"]["mean"] == pytest.approx(summary["mean"].to_list(), abs=1e-5)
-    assert data["points"]["layer"] == summary["layer"].to_list()
-    assert {len(column) for column in data["points"].values()} == {len(summary)}
+    layers = data["points"]["layer"]
+    assert [layers["texts"][code] for code in layers["codes"]] == summary["layer"].to_list()
+    lengths = {len(column["codes"] if isinstance(column, dict) else column) for column in data["points"].values()}
+    assert lengths == {len(summary)}
     assert [model["label"] for model in data["models"]] == [subject.label for subject in family.subjects]
     assert [problem["where"] for problem in data["problems"]] == ["cd1/lola-117.wav", "hubert-base"]
     assert data["runs"][0]["config"] == family.runs[0].config

@@ -7,7 +7,7 @@ import pytest
 
 from speechstrata.report.merge import Subject
 from speechstrata.report.runs import ModelInfo
-from speechstrata.report.style import CONTROL_COLOUR, MARKERS, PALETTE, look, mark_size, shorten
+from speechstrata.report.style import CONTROL_COLOUR, MARKERS, PALETTE, look, mark_size, natural_key, shorten
 
 #: Machado, Oliveira and Fernandes (2009), severity 1, on linear RGB.
 SIGHT = {
@@ -89,4 +89,9 @@ def test_a_lower_resolution_has_a_larger_mark() -> None:
 def test_a_long_name_keeps_its_end() -> None:
     assert shorten("hubert") == "hubert"
     assert shorten("/a/long/path/to/some/models/checkpoint-10000") == "checkpoint-10000"
+    assert shorten("two\nlines") == "two lines"
     assert shorten("x" * 40 + "+random", 20) == "…" + "x" * 12 + "+random"
+
+
+def test_numbers_in_names_sort_as_numbers() -> None:
+    assert sorted(["T10", "T9", "D0", "T1", "10T"], key=natural_key) == ["10T", "D0", "T1", "T9", "T10"]

@@ -114,6 +114,22 @@ def test_the_terminal_tables_fit_and_lose_nothing(family: Merged, width: int) ->
         assert re.search(rf"^hubert-base .*{row['mean']:.3f} {row['layer']}", text, re.MULTILINE)
 
 
+def test_many_references_are_one_column_of_their_highest_values(tmp_path: Path) -> None:
+    references = tuple(f"y:T{number}" for number in range(11))
+    layers = synthetic.plain_layers(3, conv=False)
+    model = synthetic.SyntheticModel("x", layers, scores=("cca-inter",), references={"cca-inter": references})
+    merged = merge_runs([read_run(synthetic.write_run(tmp_path / "run", [model]))])
+    scores = merged.scores.with_columns(
+        pl.when((pl.col("reference") == "y:T10") & (pl.col("layer") == "T2"))
+        .then(0.95)
+        .otherwise("value")
+        .alias("value")
+    )
+    lines = plain(printed(replace(merged, scores=scores))).splitlines()
+    assert any(line.endswith("of 11") for line in lines)
+    assert next(line for line in lines if line.startswith("T2")).split() == ["T2", "20", "0.950"]
+
+
 def test_markup_in_a_name_stays_text_in_the_terminal(demo: Merged) -> None:
     scores = demo.scores.with_columns(pl.col("model").str.replace("moonshine-tiny", "[bold]x[/]", literal=True))
     subjects = [

@@ -97,6 +97,8 @@ def _by_depth(drawn: Sequence[Subject], present: set[tuple[str, str]], total: in
     if scale == "depth":
         ticks = tuple((fraction, f"{fraction:g}") for fraction in (0.0, 0.25, 0.5, 0.75, 1.0))
         label = "Depth (share of the Transformer layers passed)"
+        if min(positions.values(), default=0.0) < 0:
+            label += "; before 0: the layers in front of them"
         return LayerAxis(scale, label, ticks, positions, min(1 / (transformer_count(s) or 1) for s in drawn))
     every = 1 if total <= 16 else 2
     names = [(float(number), f"T{number}") for number in range(0, total + 1, every)]

@@ -14,16 +14,19 @@ def sample_text(rows: pl.DataFrame) -> str:
 
     Where curves differ in types or clusters the text says so, since that moves their scores.
     """
-    unit = rows["unit"][0]
-    text = f"n = {_span(rows, 'n')} {_UNITS.get(unit, f'{unit}s')}"
-    if classes := _span(rows, "classes"):
-        text += f" of {classes} types"
-    if clusters := _span(rows, "k"):
-        text += f", k = {clusters}"
-    sizes = rows.group_by("model").agg(pl.col("classes", "k").min(), pl.col("classes_high", "k_high").max())
-    if sizes.drop("model").n_unique() > 1:
-        text += " (differs between curves, which moves the scores)"
-    return text
+    parts = []
+    differs = False
+    for unit in rows["unit"].unique(maintain_order=True):
+        here = rows.filter(pl.col("unit") == unit)
+        text = f"{_span(here, 'n')} {_UNITS.get(unit, f'{unit}s')}"
+        if classes := _span(here, "classes"):
+            text += f" of {classes} types"
+        if clusters := _span(here, "k"):
+            text += f", k = {clusters}"
+        parts.append(text)
+        sizes = here.group_by("model").agg(pl.col("classes", "k").min(), pl.col("classes_high", "k_high").max())
+        differs = differs or sizes.drop("model").n_unique() > 1
+    return f"n = {' or '.join(parts)}" + (" (differs between curves, which moves the scores)" if differs else "")
 
 
 def _span(rows: pl.DataFrame, column: str) -> str:
@@ -38,13 +41,14 @@ def _range(values: list[int]) -> str:
     return f"{low:,}" if low == high else f"{low:,}–{high:,}"
 
 
-def context_text(rows: pl.DataFrame, setting: Setting, controls: Collection[str]) -> str:
+def context_text(rows: pl.DataFrame, setting: Setting, controls: Collection[str], marks: bool = True) -> str:
     """Corpus, protocol, sample sets and the key to the marks in ``rows``, all of one setting.
 
     Args:
         rows: of a summary.
         setting: theirs.
         controls: the labels of the models that are controls.
+        marks: whether there are curves and marks to be explained.
     """
     corpus = setting.corpus
     speakers = ""
@@ -52,7 +56,11 @@ def context_text(rows: pl.DataFrame, setting: Setting, controls: Collection[str]
         speakers = f", {corpus.speakers} speaker{'s' if corpus.speakers > 1 else ''}"
     parts = [f"{corpus.name} ({corpus.hours:.1f} h{speakers})", f"{setting.protocol.name} protocol"]
     sets = _range(rows["sets"].to_list())
-    parts.append("one sample set" if sets == "1" else f"mean of {sets} sample sets, band: lowest to highest")
+    parts.append("one sample set" if sets == "1" else f"mean of {sets} sample sets")
+    if not marks:
+        return " · ".join(parts)
+    if sets != "1":
+        parts[-1] += ", band: lowest to highest"
     if (rows["kind"] == "sampling").any():
         parts.append("hollow: sampling modules and skips")
     if rows.filter(pl.col("kind").is_in(["transformer", "sampling"]))["stride_ms"].n_unique() > 1:

@@ -183,7 +183,9 @@ def draw_end_labels(axes: Axes, labels: Sequence[EndLabel], points: float = 7.5)
     low, high = axes.get_ylim()
     width, height = size_of(axes)
     wanted = np.array([(label.y - low) / (high - low) for label in labels])
-    placed = spread_apart(wanted, points * 1.45 / 72 / height)
+    gap = points * 1.45 / 72 / height
+    margin = 0.4 * gap  # the lowest label must not reach into the strips beneath
+    placed = margin + (1 - margin) * spread_apart((wanted - margin) / (1 - margin), gap / (1 - margin))
     for label, y in zip(labels, placed, strict=True):
         _draw_sample(axes, 1 + 0.06 / width, 1 + 0.32 / width, float(y), label.look)
         axes.text(

@@ -21,12 +21,15 @@ from speechstrata.report.axes import LayerAxis, layer_axis
 from speechstrata.report.captions import context_text, sample_text
 from speechstrata.report.drawing import SOFT, STRIP, EndLabel, Region, text_width
 from speechstrata.report.glossary import entry, score_order, variant_order, variant_title
+from speechstrata.report.heatmaps import heatmap_figure
 from speechstrata.report.merge import Merged, Setting, Subject
-from speechstrata.report.style import Look, look, shorten
+from speechstrata.report.style import Look, look, natural_key, shorten
 from speechstrata.report.tables import last_steps
 
 _PANEL = (4.3, 2.75)  # inches: one panel of a score's figure
 _SMALL = (2.5, 1.75)  # one panel of the overview
+_MOST_STRIPS = 6  # of more encoders, only those that change their resolution get a strip
+_MOST_REFERENCES = 4  # panels for that many at most
 _LINE = 0.145  # one line of a caption, at 7 points
 
 
@@ -84,9 +87,20 @@ class _Row:
 
 
 def score_figure(merged: Merged, rows: pl.DataFrame, score: str) -> Figure:
-    """One score: a row of panels for each corpus and protocol, a column for the score and each variant."""
+    """One score: a row of panels for each corpus and protocol, a column for the score and each variant.
+
+    More than ``_MOST_REFERENCES`` of them (every layer of another model) are drawn as heat maps instead.
+    """
     rows = shown_layers(rows)
     facets = _facets(rows)
+    if len({reference for _, reference in facets}) > _MOST_REFERENCES:
+        texts = [
+            f"{sample_text(here)} · {context_text(here, setting, merged.controls, marks=False)}"
+            for setting in merged.settings
+            if len(here := rows.filter(pl.col("setting") == setting.key))
+        ]
+        caption = [line for text in texts for line in textwrap.wrap(text, _characters(5.0))]
+        return heatmap_figure(merged, rows.filter(pl.col("variant") == ""), score, caption)
     panel = _PANEL[0] * (1.0 if len(facets) == 1 else 0.8)
     side = 0.45 + max(text_width(shorten(label), 7.5) for label in rows["model"].unique())
     width = 0.6 + len(facets) * panel - 0.18 + side + 0.1
@@ -159,7 +173,8 @@ def _facets(rows: pl.DataFrame) -> list[tuple[str, str]]:
     variants = sorted(rows["variant"].unique(), key=variant_order)
     if counts["count"].max() == 1:
         return [(variant, "") for variant in variants]
-    return [(variant, reference) for variant in variants for reference in rows["reference"].unique().sort()]
+    references = sorted(rows["reference"].unique(), key=natural_key)
+    return [(variant, reference) for variant in variants for reference in references]
 
 
 def shown_layers(rows: pl.DataFrame) -> pl.DataFrame:
@@ -170,11 +185,15 @@ def shown_layers(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _strips(merged: Merged, here: pl.DataFrame) -> list[Subject]:
-    """Encoders whose resolution is worth a strip: all, if any of them changes its resolution."""
+    """Encoders whose resolution is worth a strip: all, if their resolutions differ."""
     drawn = [s for s in merged.subjects if not s.is_control and s.label in here["model"]]
     deep = here.filter(pl.col("kind").is_in(["transformer", "sampling"]))
-    strides = deep.filter(pl.col("model").is_in([subject.label for subject in drawn]))["stride_ms"]
-    return drawn if strides.n_unique() > 1 else []
+    strides = dict(deep.group_by("model").agg(pl.col("stride_ms").n_unique()).rows())
+    changing = [subject for subject in drawn if strides.get(subject.label, 0) > 1]
+    all_strides = deep.filter(pl.col("model").is_in([subject.label for subject in drawn]))["stride_ms"]
+    if len(drawn) > _MOST_STRIPS:
+        return changing
+    return drawn if all_strides.n_unique() > 1 else []
 
 
 def overview(merged: Merged, rows: pl.DataFrame, setting: Setting) -> Figure:
@@ -191,7 +210,10 @@ def overview(merged: Merged, rows: pl.DataFrame, setting: Setting) -> Figure:
     width = 0.15 + columns * (_SMALL[0] + 0.55) + (0.0 if columns > 1 else 1.5)
     drawn = [subject for subject in merged.subjects if subject.label in rows["model"]]
     legend = 0.2 * drawing.legend_rows([subject.label for subject in drawn], width)[0]
-    caption = textwrap.wrap(context_text(rows, setting, merged.controls), _characters(width))
+    text = context_text(rows, setting, merged.controls)
+    if any(axis.scale == "depth" for axis in axes_of):
+        text += " · horizontal: share of the Transformer layers passed"
+    caption = textwrap.wrap(text, _characters(width))
     tops = list(np.cumsum([0.42, *(0.36 + _SMALL[1] + inches + 0.12 for inches in room)]))
     figure = Figure(figsize=(width, tops[-1] + legend + 0.15 + _LINE * len(caption) + 0.12))
     region = Region(figure)

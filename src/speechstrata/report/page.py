@@ -74,7 +74,10 @@ def render_page(merged: Merged, summary: pl.DataFrame, figures: Sequence[Path] =
 def page_data(merged: Merged, summary: pl.DataFrame, figures: Sequence[Path] = ()) -> dict[str, Any]:
     """What the page's scripts read, as JSON-serialisable values."""
     scores = sorted(summary["score"].unique(), key=score_order)
-    units = dict(summary.select("score", "unit").unique().rows())
+    units = {
+        name: " and ".join(summary.filter(pl.col("score") == name)["unit"].unique(maintain_order=True))
+        for name in scores
+    }
     variants = sorted(summary["variant"].unique(), key=variant_order)
     drawn = set(summary["model"].unique())
     settings = {run.path: _setting_of(merged, number) for number, run in enumerate(merged.runs)}
@@ -144,19 +147,28 @@ def _model(subject: Subject) -> dict[str, Any]:
     }
 
 
-def _points(merged: Merged, summary: pl.DataFrame) -> dict[str, list[Any]]:
+def _points(merged: Merged, summary: pl.DataFrame) -> dict[str, Any]:
     """The summary as columns, rounded to what can be read, and each point's place on a depth axis."""
     where = {(subject.label, layer): place for subject in merged.subjects for layer, place in places(subject).items()}
-    columns: dict[str, list[Any]] = {}
+    columns: dict[str, Any] = {}
     for name in _COLUMNS:
         column = summary[name]
         if column.dtype == pl.Float64:
             columns[name] = [None if value is None else round(value, _DIGITS) for value in column]
+        elif column.dtype == pl.String:
+            columns[name] = _encoded(column)
         else:
             columns[name] = column.to_list()
     keys = summary.select("model", "layer", "depth").rows()
     columns["place"] = [round(where.get((model, layer), depth), _DIGITS) for model, layer, depth in keys]
     return columns
+
+
+def _encoded(column: pl.Series) -> dict[str, list[Any]]:
+    """A column of few different texts as those texts and, for each row, which one it is."""
+    texts = column.unique(maintain_order=True).to_list()
+    codes = {text: code for code, text in enumerate(texts)}
+    return {"texts": texts, "codes": [codes[text] for text in column]}
 
 
 def _heading(merged: Merged) -> str:

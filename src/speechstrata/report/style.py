@@ -1,5 +1,6 @@
 """How a model looks wherever it is drawn: one colour and one mark each, on paper and on the page."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -70,7 +71,14 @@ def mark_size(stride_ms: float) -> float:
 
 def shorten(label: str, limit: int = 30) -> str:
     """A label that fits a figure: the end of a path or of a long name, which tells models apart best."""
+    label = "".join(character if character.isprintable() else " " for character in label)
     if len(label) <= limit:
         return label
     tail = label.rsplit("/", 1)[-1]
     return tail if 0 < len(tail) <= limit else "\u2026" + label[1 - limit :]
+
+
+def natural_key(text: str) -> list[tuple[int, int, str]]:
+    """A sort key that puts ``T9`` before ``T10``."""
+    parts = re.split(r"(\d+)", text)
+    return [(1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts]

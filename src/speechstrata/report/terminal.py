@@ -14,6 +14,7 @@ from speechstrata.report.tables import best_layers, last_steps
 
 _CELL = 8  # characters that a score takes, with the two before it
 _MS = 8
+_MOST_REFERENCES = 4
 _BEST = "[bold green]"
 #: Controls that are variants of a score, and what their row is called.
 _VARIANT_ROWS = {"vectors-permuted": "vectors permuted", "types-disjoint": "types disjoint"}
@@ -31,7 +32,7 @@ def terminal_tables(merged: Merged, summary: pl.DataFrame, width: int = 100) -> 
         rich tables, to be printed one after the other. Several encoders are preceded by one table of the
         best layers.
     """
-    final = last_steps(summary)
+    final = _few_references(last_steps(summary))
     tables: list[Table] = []
     for setting in merged.settings:
         here = final.filter(pl.col("setting") == setting.key)
@@ -45,7 +46,22 @@ def terminal_tables(merged: Merged, summary: pl.DataFrame, width: int = 100) -> 
         if not encoders:
             for subject in drawn:
                 tables += _encoder_tables(subject, [], here, setting.title, width)
-    return tables
+    return [*tables, _key()]
+
+
+def _few_references(summary: pl.DataFrame) -> pl.DataFrame:
+    """Scores with more references than columns can hold: the highest value over them, at each layer."""
+    counts = summary.group_by("score").agg(pl.col("reference").n_unique().alias("count"))
+    many = dict(counts.filter(pl.col("count") > _MOST_REFERENCES).rows())
+    if not many:
+        return summary
+    crowded = pl.col("score").is_in(list(many))
+    point = ["setting", "model", "step", "score", "variant", "layer"]
+    best = summary.filter(crowded).filter(
+        pl.col("mean").rank("ordinal", descending=True).over(point, mapping_strategy="group_to_rows") == 1
+    )
+    name = pl.concat_str(pl.lit("of "), pl.col("score").replace_strict(many, return_dtype=pl.String))
+    return pl.concat([summary.filter(~crowded), best.with_columns(name.alias("reference"))])
 
 
 def best_tables(subjects: Sequence[Subject], here: pl.DataFrame, title: str, width: int = 100) -> list[Table]:
@@ -60,7 +76,7 @@ def best_tables(subjects: Sequence[Subject], here: pl.DataFrame, title: str, wid
         _CELL + max((size for key, size in names.items() if key[0] == column[0]), default=0) for column in columns
     ]
     for number, chunk in enumerate(_pack(columns, widths, width - head)):
-        table = _new_table(_title("best layers", title, number), [""], chunk)
+        table = _new_table([""], chunk)
         for subject in subjects:
             cells = []
             for column in chunk:
@@ -74,7 +90,7 @@ def best_tables(subjects: Sequence[Subject], here: pl.DataFrame, title: str, wid
                 layer = "" if row is None or len(subject.info.layers) == 1 else f" [dim]{escape(row['layer'])}[/]"
                 cells.append("" if row is None else _bold(f"{row['mean']:z.3f}", leads) + layer)
             table.add_row(escape(shorten(subject.label)), *cells, style="cyan" if subject.is_control else None)
-        tables.append(table)
+        tables += [_heading(_title("best layers", title, number)), table]
     return tables
 
 
@@ -97,7 +113,7 @@ def _encoder_tables(
     columns = _columns(own if len(own) else shown, None)
     tables = []
     for number, chunk in enumerate(_even(columns, (width - head - _MS) // _CELL)):
-        table = _new_table(_title(subject.label, title, number), ["layer", "ms"], chunk)
+        table = _new_table(["layer", "ms"], chunk)
         _add_layers(table, own, chunk)
         spreads = [_spread(own, column) for column in chunk]
         if any(spreads):
@@ -106,21 +122,26 @@ def _encoder_tables(
             cells = [values.get(column, "") for column in chunk]
             if any(cells):
                 table.add_row(escape(name), "", *cells, style="cyan")
-        tables.append(table)
-    if tables:
-        tables[-1].caption = (
-            f"{_BEST}Bold[/]: the best layer. ± spread: half the range over the sample sets, at its widest.\n"
-            "Beneath: the highest value that each control reaches in any layer."
-        )
-        tables[-1].caption_justify = "left"
+        tables += [_heading(_title(subject.label, title, number)), table]
     return tables
 
 
-def _new_table(title: str, head: Sequence[str], columns: Sequence[tuple[str, str]]) -> Table:
+def _heading(text: str) -> Table:
+    """A line of its own: the title of a narrow table would be broken to the table's width."""
+    line = Table.grid(padding=(1, 0, 0, 0))
+    line.add_row(f"[bold]{escape(text)}[/]")
+    return line
+
+
+def _key() -> Table:
+    lines = Table.grid()
+    lines.add_row(f"{_BEST}Bold[/]: the best layer. ± spread: half the range over the sample sets, at its widest.")
+    lines.add_row("Beneath: the highest value that each control reaches in any layer.")
+    return lines
+
+
+def _new_table(head: Sequence[str], columns: Sequence[tuple[str, str]]) -> Table:
     table = Table(
-        title=escape(title),
-        title_justify="left",
-        title_style="bold",
         box=box.SIMPLE_HEAD,
         padding=(0, 0, 0, 1),
         pad_edge=False,
@@ -128,8 +149,12 @@ def _new_table(title: str, head: Sequence[str], columns: Sequence[tuple[str, str
     )
     for name in head:
         table.add_column(name, justify="right" if name == "ms" else "left", no_wrap=True)
-    for score, _ in columns:
-        table.add_column("\n".join(entry(score).short), justify="right", no_wrap=True, min_width=_CELL - 2)
+    scores = [score for score, _ in columns]
+    for score, reference in columns:
+        lines = [*entry(score).short]
+        if scores.count(score) > 1 or reference.startswith("of "):
+            lines.append(escape(reference[2 - _CELL :]))
+        table.add_column("\n".join(lines), justify="right", no_wrap=True, min_width=_CELL - 2)
     return table
 
 

@@ -200,15 +200,14 @@ function captionOf(drawn) {
 }
 
 function chartCard(score, mine) {
-  const references = [...new Set(mine.map((point) => point.reference))];
   let shown = mine;
   const card = make("article", { class: "chart", "data-score": score.name },
     make("header", {}, make("h3", {}, score.title), make("span", { class: "name" }, score.name)));
   if (severalReferences.has(score.name)) {
-    const wanted = references.includes(chosen.references[score.name]) ? chosen.references[score.name] : references[0];
+    const wanted = shownReference(score.name);
     shown = mine.filter((point) => point.reference === wanted);
     const select = make("select", { onchange: (event) => { chosen.references[score.name] = event.target.value; draw(); } },
-      references.map((name) => make("option", { value: name, selected: name === wanted }, name || "(none)")));
+      referencesOf.get(score.name).map((name) => make("option", { value: name, selected: name === wanted }, name || "(none)")));
     card.append(make("label", {}, "Against ", select));
   }
   const plots = [];

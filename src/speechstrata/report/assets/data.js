@@ -17,10 +17,10 @@ function make(tag, attributes, ...children) {
   return element;
 }
 
-/* The points come as columns; a curve is the points of one (setting, score, variant, reference, model, step). */
+/* The points come as columns, texts as codes; a curve is the points of one (setting, score, variant, reference, model, step). */
 const points = report.points.mean.map((_, row) => {
   const point = {};
-  for (const [name, column] of Object.entries(report.points)) point[name] = column[row];
+  for (const [name, column] of Object.entries(report.points)) point[name] = column.codes ? column.texts[column.codes[row]] : column[row];
   return point;
 });
 const modelOf = new Map(report.models.map((model) => [model.label, model]));
@@ -150,4 +150,13 @@ const variantOf = (name) => report.variants.find((variant) => variant.name === n
 /** The scores that hold several references for one model; each of them is then a curve and a column of its own. */
 const severalReferences = new Set([...grouped(points, (point) => JSON.stringify([point.setting, point.score, point.variant, point.model, point.layer, point.step])).values()]
   .filter((list) => list.length > 1).map((list) => list[0].score));
+/* With more references than a table can hold, the tables show the one that the chart shows. */
+const manyReferences = 4;
+const referencesOf = new Map(report.scores.map((score) => [score.name, [...new Set(points.filter((point) => point.score === score.name).map((point) => point.reference))]
+  .sort((a, b) => a.localeCompare(b, "en", { numeric: true }))]));
+function shownReference(score) {
+  const references = referencesOf.get(score);
+  return references.includes(chosen.references[score]) ? chosen.references[score] : references[0];
+}
+const inTables = (point) => !severalReferences.has(point.score) || referencesOf.get(point.score).length <= manyReferences || point.reference === shownReference(point.score);
 const columnReference = (point) => (severalReferences.has(point.score) ? point.reference : "");

@@ -16,15 +16,16 @@ function drawGlance() {
     const rows = [];
     for (const score of report.scores.filter((item) => item.ranked)) {
       const mine = here.filter((curve) => curve[0].score === score.name);
-      const studied = mine.filter((curve) => !modelOf.get(curve[0].model).control);
-      const references = [...new Set((studied.length ? studied : mine).map((curve) => curve[0].reference))];
       const several = severalReferences.has(score.name);
-      for (const reference of several ? references : references.slice(0, 1)) {
+      const references = several ? referencesOf.get(score.name) : [null];
+      for (const reference of references.length > manyReferences ? [null] : references) {
         const curveOf = (model) => {
           const own = mine.filter((curve) => curve[0].model === model.label);
-          return own.find((curve) => curve[0].reference === reference) || (several && !model.control ? undefined : own[0]);
+          const exact = own.filter((curve) => reference === null || curve[0].reference === reference);
+          return (exact.length || !model.control ? exact : own).reduce((top, curve) => (top && best(top).mean >= best(curve).mean ? top : curve), undefined);
         };
-        const name = several ? `${score.name}, ${reference}` : score.name;
+        if (!columns.some((model) => curveOf(model))) continue;
+        const name = !several ? score.name : reference === null ? `${score.name}, the best of ${references.length}` : `${score.name}, ${reference}`;
         rows.push(make("tr", {}, make("th", { scope: "row", class: "text pin" }, score.title, make("small", {}, name)),
           columns.map((model) => glanceCell(model, curveOf, present))));
       }
@@ -68,7 +69,7 @@ let sorting = { column: "index", up: true };
 function drawValues() {
   const host = byId("value-tables");
   host.replaceChildren();
-  const chosenPoints = selected();
+  const chosenPoints = selected().filter(inTables);
   for (const setting of report.settings) {
     const here = chosenPoints.filter((point) => point.setting === setting.key);
     if (!here.length) continue;
