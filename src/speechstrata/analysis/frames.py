@@ -69,8 +69,9 @@ class FrameStatistics:
         self._config = config
         self._ids = utterance_ids
         self._layers = {layer.name: layer for layer in layers}
-        self._clocks = {layer.name: _clock(layer, encoder.sample_rate) for layer in layers}
-        self._reference = _intra_layer(layers, config) if "cca-intra" in config.scores else None
+        self._reference = _intra_layer(encoder.layers, config) if "cca-intra" in config.scores else None
+        needed = {layer.name: layer for layer in (*layers, *filter(None, [self._reference]))}
+        self._clocks = {name: _clock(layer, encoder.sample_rate) for name, layer in needed.items()}
         self._views: dict[str, int] = {}
         if "cca-mel" in config.scores:
             self._views[config.frame_view] = VIEW_DIM[config.frame_view]
@@ -78,6 +79,11 @@ class FrameStatistics:
             self._views["intra"] = self._reference.dim
         self._set = -1
         self.clear()
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Names of the layers that must be visited: those scored, and the one that cca-intra compares with."""
+        return frozenset(self._clocks)
 
     def clear(self) -> None:
         """Let go of the statistics."""
@@ -167,7 +173,7 @@ class FrameStatistics:
             others["intra"] = np.concatenate(rows)
         for view, values in others.items():
             self._of_view[clock, view].update(values, parts)
-        for name in names:
+        for name in self._layers.keys() & set(names):
             states = np.concatenate([self._states[name][row][frames] for row, _, frames, _ in gathered])
             finite = np.isfinite(states).all(axis=1)
             if not finite.all():

@@ -96,6 +96,9 @@ class RowStore:
         """The rows of a layer, (n_rows, dim); a row whose utterance could not be read is NaN."""
         return self._arrays[layer, unit]
 
+    def __contains__(self, layer: str) -> bool:
+        return any(name == layer for name, _ in self._arrays)
+
     def flush(self) -> None:
         """Write what is in memory to the disk."""
         for array in self._arrays.values():
@@ -138,7 +141,9 @@ class SpanPooler:
             self._batch[unit] = (items, np.concatenate(rows) if rows else np.zeros(0, np.int64))
 
     def visit(self, layer: Layer, output: HiddenStates) -> None:
-        """Pool one layer's states of the batch."""
+        """Pool one layer's states of the batch; a layer that the store has no rows for is passed over."""
+        if layer.name not in self._store:
+            return
         frames = output.lengths.cpu().numpy()
         for unit, (items, rows) in self._batch.items():
             if not len(rows):

@@ -3,7 +3,7 @@
 import re
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -254,6 +254,9 @@ class _Analysis:
         """All the scores of one encoder that need no other encoder."""
         material = self.material
         ids = material.utterances.ids
+        intra = self.config.intra_layer
+        if intra and "cca-intra" in self.config.scores and model.source != FBANK:
+            self.run_folder.attempt("cca-intra", model.source, lambda: model.encoder.layer(intra))
         statistics = FrameStatistics(model.encoder, model.layers, self.config, ids)
         frame_tasks = {
             number: self.pending(model, statistics.tasks(number)) for number in range(len(material.frame_sets))
@@ -291,7 +294,8 @@ class _Analysis:
                 self.finish(model, frame_tasks[block.frame_set])
                 statistics.clear()
 
-        self.run_blocks(model, "pass", blocks, consumers, on_block)
+        visited = [layer.name for layer in model.encoder.layers if layer.name in statistics.needs]
+        self.run_blocks(model, "pass", blocks, visited, consumers, on_block)
         self.finish(model, unit_tasks_)
         self.score_sentences(model)
 
@@ -309,10 +313,19 @@ class _Analysis:
         plan = RowPlan(spans, np.arange(count))
         pooler = SpanPooler({"sentence": plan}, store, model.encoder.sample_rate, self.config.span)
         blocks = plan_blocks([], np.arange(count), sts.utterances.seconds)
-        self.run_blocks(model, "sentences", blocks, lambda _: [pooler], lambda _: None)
+        names = [layer.name for layer in model.layers]
+        self.run_blocks(model, "sentences", blocks, names, lambda _: [pooler], lambda _: None)
         self.finish(model, tasks)
 
-    def run_blocks(self, model: _Model, name: str, blocks: Sequence[Block], consumers: Any, on_block: Any) -> None:
+    def run_blocks(
+        self,
+        model: _Model,
+        name: str,
+        blocks: Sequence[Block],
+        layers: Sequence[str],
+        consumers: Callable[[Block], Sequence[Consumer]],
+        on_block: Callable[[Block], None],
+    ) -> None:
         """Run the encoder over the blocks that are not done, and note the utterances that could not be used."""
         sentences = name == "sentences"
         assert self.material.sts is not None or not sentences
@@ -331,7 +344,7 @@ class _Analysis:
             model.encoder,
             utterances,
             blocks,
-            [layer.name for layer in model.layers],
+            layers,
             consumers,
             log,
             batch_seconds=self.compute.batch_seconds,
