@@ -40,7 +40,7 @@ def extract(
 
     Pooled units give ``<layer>.<unit>.npy`` (rows, dim), float32, with ``rows.parquet`` naming utterance, speaker,
     label, start and end (seconds) of each row; with ``file_format="parquet"`` the vectors are columns of that table.
-    Frames give ``frames/<number>.npz`` per utterance, one array (frames, dim) per layer, and ``rows.parquet``. A run that
+    Frames give ``frames/<number>.npz`` per utterance, one array (frames, dim) per layer, and the table. A run that
     was stopped continues. Rows of utterances that could not be read are NaN, and are counted at the end.
 
     Args:

@@ -1,0 +1,67 @@
+"""The commands of pre-training: ``targets`` and ``pretrain``."""
+
+from jsonargparse import ArgumentParser, Namespace
+
+from speechstrata.commands.command import Command
+from speechstrata.pretraining.config import TargetsConfig
+
+
+def _targets_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--config", action="config", help="YAML file with any of the options below.")
+    parser.add_argument("--corpus", type=str, required=True, help="'demo', a corpus folder, or a lhotse manifest.")
+    parser.add_argument("--output", type=str, required=True, help="Folder of the units.")
+    parser.add_class_arguments(TargetsConfig)
+
+
+def _targets(arguments: Namespace) -> None:
+    from speechstrata.files import read_json
+    from speechstrata.pretraining.targets import make_targets
+
+    config = TargetsConfig(**{name: arguments[name] for name in TargetsConfig.__dataclass_fields__})
+    folder = make_targets(arguments.corpus, arguments.output, config)
+    for name, value in read_json(folder / "targets.json")["quality"].items():
+        print(f"{name:<20}{value:.4g}" if isinstance(value, float) else f"{name:<20}{value}")
+    print(f"units    {folder}")
+
+
+def _pretrain_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("recipe", type=str, help="A packaged recipe (see docs/pretraining.md) or a YAML file.")
+    parser.add_argument("--output", type=str, default="", help="Run folder; the same command continues it.")
+    parser.add_argument("--corpus", type=str, help="Overrides the recipe's corpus.")
+    parser.add_argument("--targets", nargs="+", default=[], help="Folders of units; override the recipe's.")
+    parser.add_argument(
+        "--set", nargs="+", default=[], metavar="SECTION.KEY=VALUE", help="Overrides any setting of the recipe."
+    )
+    parser.add_argument("--dry_run", action="store_true", help="Say what would happen, from a few measured steps.")
+
+
+def _pretrain(arguments: Namespace) -> None:
+    from speechstrata.errors import InputError
+
+    if arguments.dry_run:
+        from speechstrata.pretraining.dry_run import dry_run
+
+        print(dry_run(arguments.recipe, corpus=arguments.corpus, targets=arguments.targets, overrides=arguments.set))
+        return
+    if not arguments.output:
+        raise InputError("no run folder", "give --output FOLDER")
+    from speechstrata.pretraining.trainer import pretrain
+
+    folder = pretrain(
+        arguments.recipe,
+        arguments.output,
+        corpus=arguments.corpus,
+        targets=arguments.targets,
+        overrides=arguments.set,
+    )
+    print(f"model    {folder / 'model'}\ncurves   {folder / 'train.csv'}, {folder / 'validation.csv'}")
+
+
+COMMANDS = {
+    "targets": Command(
+        "acoustic units for pre-training: features, k-means, one unit per frame", _targets_arguments, _targets
+    ),
+    "pretrain": Command(
+        "HuBERT and MR-HuBERT by masked prediction; one process or torchrun", _pretrain_arguments, _pretrain
+    ),
+}
