@@ -136,6 +136,7 @@ class Aligner:
 
 
 def _decode(decoder: Any, pcm: bytes) -> None:
+    decoder.start_stream()  # forgets the noise that was estimated in the utterance before
     decoder.start_utt()
     try:
         decoder.process_raw(pcm, full_utt=True)
