@@ -35,6 +35,7 @@ def batch(
     return noise(len(lengths), max(lengths), seed), lengths, mask, labels
 
 
+@torch.no_grad()
 def test_the_matrix_product_equals_the_expanded_negatives() -> None:
     """The published way: the cosine with the right class, then with every other class, as one row of logits."""
     torch.manual_seed(0)

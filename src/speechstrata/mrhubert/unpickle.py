@@ -7,6 +7,7 @@ optimizer's state never is). Both of torch's formats are read: the zip archive, 
 """
 
 import io
+import math
 import pickle
 import struct
 import zipfile
@@ -90,7 +91,7 @@ class StoredTensor:
         last = self.offset + sum((size - 1) * stride for size, stride in zip(self.shape, self.strides, strict=True))
         if 0 in self.shape:
             return torch.empty(self.shape, dtype=self.storage.dtype)
-        if last >= self.storage.count:
+        if last >= self.storage.count or math.prod(self.shape) > self.storage.count:
             raise CheckpointError(
                 f"the checkpoint's tensor {name} of shape {self.shape} reaches past its stored numbers",
                 "fetch the file again; it is damaged",
@@ -126,31 +127,29 @@ def read_checkpoint(path: Path | str) -> Any:
 
 
 def _read_zip(path: Path) -> Any:
-    with zipfile.ZipFile(path) as archive:
-        entries = {entry.filename: entry for entry in archive.infolist()}
-        pickles = [name for name in entries if name.endswith("/data.pkl")]
-        if len(pickles) != 1:
-            raise CheckpointError("the archive holds no data.pkl", "give a file that torch.save wrote")
-        root = pickles[0].removesuffix("data.pkl")
-        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries.values()):
-            raise CheckpointError("the archive is compressed, which torch never does", "save it with torch")
-        if entries[pickles[0]].file_size > _LARGEST_PICKLE:
-            raise CheckpointError("its pickle is too large", "give a file that torch.save wrote")
-        if f"{root}byteorder" in entries and archive.read(f"{root}byteorder") != b"little":
-            raise CheckpointError("its numbers are big-endian", "save it on a little-endian machine")
-        program = archive.read(pickles[0])
+    archive = zipfile.ZipFile(path)  # open as long as there is a tensor that may be read
+    entries = {entry.filename: entry for entry in archive.infolist()}
+    pickles = [name for name in entries if name.endswith("/data.pkl")]
+    if len(pickles) != 1:
+        raise CheckpointError("the archive holds no data.pkl", "give a file that torch.save wrote")
+    root = pickles[0].removesuffix("data.pkl")
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries.values()):
+        raise CheckpointError("the archive is compressed, which torch never does", "save it with torch")
+    if entries[pickles[0]].file_size > _LARGEST_PICKLE:
+        raise CheckpointError("its pickle is too large", "give a file that torch.save wrote")
+    if f"{root}byteorder" in entries and archive.read(f"{root}byteorder") != b"little":
+        raise CheckpointError("its numbers are big-endian", "save it on a little-endian machine")
 
     def read(storage: _Storage) -> bytes:
         entry = entries.get(f"{root}data/{storage.key}")
         if entry is None or entry.file_size != storage.count * storage.dtype.itemsize:
             return b""
         try:
-            with zipfile.ZipFile(path) as archive:
-                return archive.read(entry)
+            return archive.read(entry)
         except (OSError, zipfile.BadZipFile, EOFError):
             return b""
 
-    return _Reader(io.BytesIO(program), read).load()
+    return _Reader(io.BytesIO(archive.read(pickles[0])), read).load()
 
 
 def _read_legacy(path: Path, file: BinaryIO) -> Any:
