@@ -7,7 +7,7 @@ import pytest
 from synthetic import write_noise
 
 from speechstrata.audio import audio_info, load_cut
-from speechstrata.corpora.corpus import CUTS_FILE, load_corpus, make_corpus, save_corpus
+from speechstrata.corpora.corpus import CUTS_FILE, load_corpus, make_corpus, save_corpus, utterances
 from speechstrata.corpora.cuts import Span, make_cut
 from speechstrata.corpora.problems import Problem, ProblemLog
 from speechstrata.errors import CorpusError
@@ -50,6 +50,25 @@ def test_a_saved_corpus_loads_as_it_was(tmp_path):
     assert described["counts"]["words"] == 6
     assert described["problems"] == 1
     assert "lhotse" in described["tools"]
+
+
+def test_a_lazy_corpus_has_the_same_cuts_every_time_it_is_gone_through(tmp_path):
+    save_corpus(make(tmp_path), tmp_path)
+    eager, lazy = load_corpus(tmp_path), load_corpus(tmp_path, lazy=True)
+    for _ in range(2):
+        assert [cut.to_dict() for cut in lazy.cuts] == [cut.to_dict() for cut in eager.cuts]
+    assert len(lazy.cuts) == 3
+    assert lazy.cuts.is_lazy
+    assert (lazy.fingerprint, lazy.counts) == (eager.fingerprint, eager.counts)
+
+
+def test_utterances_are_the_cuts_without_alignments(tmp_path):
+    made = make(tmp_path)
+    bare = utterances(made)
+    assert [cut.id for cut in bare] == [cut.id for cut in made.cuts]
+    assert all(not cut.supervisions[0].alignment for cut in bare)
+    assert all(cut.supervisions[0].alignment for cut in made.cuts)
+    assert bare[0].supervisions[0].text == "hello there"
 
 
 def test_saving_twice_gives_the_same_bytes(tmp_path):

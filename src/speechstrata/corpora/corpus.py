@@ -2,14 +2,16 @@
 
 import gzip
 import json
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from lhotse import CutSet
 from lhotse.serialization import deserialize_item
+from lhotse.utils import fastcopy
 
 from speechstrata.audio import ARCHIVE_MARK
 from speechstrata.corpora.cuts import as_cut_set, cut_digest
@@ -90,7 +92,6 @@ def make_corpus(
     problems: Iterable[Problem] = (),
     details: dict[str, Any] | None = None,
     folder: Path | None = None,
-    known_fingerprint: str | None = None,
 ) -> Corpus:
     """A corpus of these cuts, counted and fingerprinted.
 
@@ -110,12 +111,17 @@ def make_corpus(
         licence=licence,
         source=source,
         language=language,
-        fingerprint=known_fingerprint or fingerprint(sorted(map(cut_digest, cut_set))),
+        fingerprint=fingerprint_of(cut_set),
         counts=counts,
         problems=problems,
         details=details or {},
         folder=folder,
     )
+
+
+def fingerprint_of(cuts: Iterable[Any]) -> str:
+    """A fingerprint of what the cuts hold, whatever their order and wherever their audio lies."""
+    return fingerprint(sorted(map(cut_digest, cuts)))
 
 
 def count(cuts: Iterable[Any]) -> Counts:
@@ -134,8 +140,14 @@ def count(cuts: Iterable[Any]) -> Counts:
     return Counts(utterances, round(seconds / 3600, 4), len(speakers), words, phones, aligned)
 
 
-def load_corpus(name_or_path: str | Path) -> Corpus:
+def load_corpus(name_or_path: str | Path, *, lazy: bool = False) -> Corpus:
     """Load a corpus: ``"demo"``, a corpus folder, or a lhotse manifest of cuts (``.jsonl``, ``.jsonl.gz``, ``.json``).
+
+    Args:
+        name_or_path: which.
+        lazy: of a corpus folder, read the cuts from disk each time that they are gone through, instead of holding
+            them: aligned speech takes about 10 MB an hour in memory, most of it for its alignments
+            (``utterances`` gives the cuts without them). Then ``cuts`` has no quick access by id.
 
     Raises:
         CorpusError: there is none of that name, or it cannot be read.
@@ -146,7 +158,7 @@ def load_corpus(name_or_path: str | Path) -> Corpus:
         return load_demo()
     path = Path(name_or_path)
     if (path / CORPUS_FILE).is_file():
-        return _load_folder(path)
+        return _load_folder(path, lazy)
     if path.is_file():
         from speechstrata.corpora.manifests import load_manifest_corpus
 
@@ -204,39 +216,72 @@ def tool_versions() -> dict[str, str]:
     return found
 
 
-def _load_folder(folder: Path) -> Corpus:
+def utterances(corpus: Corpus) -> list[Any]:
+    """The cuts without their alignments, in the corpus' order: what is needed to read the audio, 3 kB each."""
+    kept = []
+    for cut in corpus.cuts:
+        bare = [fastcopy(supervision, alignment=None) for supervision in cut.supervisions]
+        kept.append(fastcopy(cut, supervisions=bare))
+    return kept
+
+
+def _load_folder(folder: Path, lazy: bool) -> Corpus:
     described: dict[str, Any] = read_json(folder / CORPUS_FILE)
-    cuts_file = folder / CUTS_FILE
+    file = CutsFile(folder / CUTS_FILE, folder.resolve())
     try:
-        cuts = list(read_cuts(cuts_file, folder.resolve()))
-        # The fingerprint is taken over when nothing was changed by hand, since making it anew takes time.
-        unchanged = described["cuts_sha256"] == sha256_of_file(cuts_file)
-        return make_corpus(
-            described["name"],
-            cuts,
+        # Counts and fingerprint are taken over when nothing was changed by hand, since making them anew takes time.
+        unchanged = described["cuts_sha256"] == sha256_of_file(file.path)
+        cuts = CutSet(file) if lazy else as_cut_set(file)
+        return Corpus(
+            name=described["name"],
+            cuts=cuts,
             description=described["description"],
             licence=described["licence"],
             source=described["source"],
             language=described["language"],
+            fingerprint=described["fingerprint"] if unchanged else fingerprint_of(cuts),
+            counts=Counts(**described["counts"]) if unchanged else count(cuts),
             problems=read_problems(folder / _PROBLEMS_FILE),
             details=described.get("details", {}),
             folder=folder,
-            known_fingerprint=described["fingerprint"] if unchanged else None,
         )
     except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
         raise CorpusError(f"the corpus folder {folder} cannot be read: {error!r}", "prepare it again") from error
 
 
-def read_cuts(path: Path, root: Path) -> Iterable[Any]:
-    """The cuts of a JSON-lines file, with relative audio paths taken from ``root``."""
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8") as lines:
-        for line in lines:
-            described = json.loads(line)
-            for source in _file_sources(described):
-                if not Path(source["source"]).is_absolute():
-                    source["source"] = str(root / source["source"])
-            yield deserialize_item(described)
+@dataclass(frozen=True)
+class CutsFile:
+    """The cuts of a JSON-lines file, read anew by every iteration.
+
+    Attributes:
+        path: of the file, plain or gzip.
+        root: what relative audio paths start from.
+    """
+
+    path: Path
+    root: Path
+
+    def __iter__(self) -> Iterator[Any]:
+        with self._open() as lines:
+            for line in lines:
+                described = json.loads(line)
+                for source in _file_sources(described):
+                    if not Path(source["source"]).is_absolute():
+                        source["source"] = str(self.root / source["source"])
+                for supervision in described.get("supervisions", ()):
+                    for items in (supervision.get("alignment") or {}).values():
+                        for item in items:  # one string for all the spans of a word saves a fifth of the memory
+                            item[0] = sys.intern(item[0])
+                yield deserialize_item(described)
+
+    def __len__(self) -> int:
+        with self._open() as lines:
+            return sum(1 for _ in lines)
+
+    def _open(self) -> IO[str]:
+        if self.path.suffix == ".gz":
+            return gzip.open(self.path, "rt", encoding="utf-8")
+        return self.path.open(encoding="utf-8")
 
 
 def _relative(described: dict[str, Any], root: Path) -> dict[str, Any]:
