@@ -146,7 +146,9 @@ class _Analysis:
         wanted: list[tuple[str, str, str | None]] = [(name, "encoder", None) for name in self.inputs.models]
         wanted += [(_inter_parts(other)[0], "encoder", None) for other in self.inputs.inter]
         if "random" in self.inputs.controls:
-            wanted += [(name, "control", name) for name in self.inputs.models if name != FBANK]
+            # One for the checkpoints of a training: they share an architecture.
+            last_of_training = {_STEP.sub("", name): name for name in self.inputs.models if name != FBANK}
+            wanted += [(name, "control", name) for name in last_of_training.values()]
         if "fbank" in self.inputs.controls and FBANK not in self.inputs.models:
             wanted.append((FBANK, "control", None))
         return list(dict.fromkeys(wanted))

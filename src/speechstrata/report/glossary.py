@@ -85,7 +85,7 @@ GLOSSARY: tuple[ScoreEntry, ...] = (
     ),
     ScoreEntry(
         "cca-glove",
-        "Word meaning (GloVe)",
+        "Word vectors (GloVe)",
         ("CCA", "GloVe"),
         _CCA,
         "word",
