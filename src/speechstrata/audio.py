@@ -137,11 +137,8 @@ def decode(
         raise InputError(f"{path}: the part from {start} s lasting {duration} s does not exist", "check the times")
     try:
         samples, rate = _decode_with_soundfile(path, _open(path, data), start, duration)
-    except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: soundfile takes .raw for headerless PCM
-        try:
-            samples, rate = _decode_with_av(path, _open(path, data), start, duration)
-        except InputError as second:
-            raise InputError(f"{second.message}; libsndfile: {_first_line(error)}", second.remedy) from second
+    except (soundfile.LibsndfileError, TypeError):  # TypeError: soundfile takes .raw for headerless PCM
+        samples, rate = _decode_with_av(path, _open(path, data), start, duration)
     if samples.shape[1] == 0:
         raise InputError(f"{path} holds no audio" + (f" after {start:g} s" if start else ""), "remove it or mend it")
     if duration is not None and samples.shape[1] < (duration - DURATION_TOLERANCE) * rate:
@@ -264,7 +261,8 @@ def _decode_with_av(
     except (av.FFmpegError, ValueError) as error:
         if isinstance(source, str) and Path(source).stat().st_size == 0:
             raise InputError(f"{path} is empty", "remove it or mend it") from error
-        raise InputError(f"{path} is not audio that can be decoded: {_first_line(error)}", "mend it") from error
+        reason = getattr(error, "strerror", None) or _first_line(error)
+        raise InputError(f"{path} is not audio that libsndfile or FFmpeg can decode ({reason})", "mend it") from error
 
 
 def _frame_samples(block: NDArray[Any], channels: int, planar: bool) -> Waveform:

@@ -72,7 +72,7 @@ def inspect_audio(
             try:
                 yield future.result()
             except InputError as error:
-                log.report(path, error.message)
+                log.report(path, error.message.removeprefix(f"{path} "))
 
 
 def pair_by_stem(audio: Iterable[Path], root: Path, others: Iterable[Path], other_root: Path) -> dict[Path, Path]:
