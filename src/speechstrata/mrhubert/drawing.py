@@ -1,7 +1,7 @@
 """The architecture of any network of the family as a picture: blocks by resolution, skips, losses, taps by name.
 
 ``draw(named_config("mrhubert-base"), Path("docs/figures/mrhubert-base.svg"), title="mrhubert-base")`` draws the
-figure of the README; ``speechstrata draw mrhubert-base -o mrhubert-base.svg`` does the same.
+figure of the README; ``speechstrata draw mrhubert-base --output mrhubert-base.svg`` does the same.
 """
 
 from pathlib import Path
