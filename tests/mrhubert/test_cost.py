@@ -195,13 +195,13 @@ def test_inference_is_measured_at_each_length():
 
 
 def test_a_training_step_does_three_times_the_products_and_needs_more_memory():
-    _, inference = measure(request(seconds=[4.0]))
-    facts, training = measure(request(mode="training", seconds=[4.0]))
+    # Long enough for the activations to outgrow what an allocator has in hand from before.
+    _, inference = measure(request(seconds=[30.0]))
+    facts, training = measure(request(mode="training", seconds=[30.0]))
     assert facts["parameters"] == parameter_count(NAMED["tiny"], heads=True)
-    forward = total(part_costs(NAMED["tiny"], 4 * 16000))
+    forward = total(part_costs(NAMED["tiny"], 30 * 16000))
     assert 2.8 * forward < training["macs"] < 3.3 * forward
-    gradients = 4 * facts["parameters"]
-    assert training["peak_bytes"] > max(gradients, inference["peak_bytes"])
+    assert training["peak_bytes"] > 2 * inference["peak_bytes"]
 
 
 def test_another_encoder_is_counted_while_it_runs_and_has_no_training_step():

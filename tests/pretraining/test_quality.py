@@ -46,7 +46,7 @@ def test_frames_belong_to_the_span_that_holds_their_centre() -> None:
 
 def cut(name: str, items: list[tuple[str, float, float]]) -> SimpleNamespace:
     alignment = [SimpleNamespace(symbol=s, start=a, duration=b - a) for s, a, b in items]
-    return SimpleNamespace(id=name, supervisions=[SimpleNamespace(alignment={"phone": alignment}, speaker="x")])
+    return SimpleNamespace(id=name, start=0.0, supervisions=[SimpleNamespace(alignment={"phone": alignment}, speaker="x")])
 
 
 def test_counting_over_a_corpus_leaves_out_silence_and_utterances_without_units() -> None:
@@ -66,6 +66,6 @@ def test_counting_over_a_corpus_leaves_out_silence_and_utterances_without_units(
 def test_without_alignments_only_the_use_of_the_clusters_is_known() -> None:
     index = {"classes": 2, "stride": "320", "offset": 0.0, "sha256": "0"}
     store = UnitStore(np.array([1, 1, 0], np.uint8), {"a": (0, 3)}, index)
-    quality = measure_units(store, [SimpleNamespace(id="a", supervisions=[])])
+    quality = measure_units(store, [SimpleNamespace(id="a", start=0.0, supervisions=[])])
     assert (quality.used, quality.labelled_frames) == (2, 0)
     assert np.isnan(quality.pnmi)
