@@ -45,7 +45,7 @@ def test_frames_belong_to_the_span_that_holds_their_centre() -> None:
 
 
 def cut(name: str, items: list[tuple[str, float, float]]) -> SimpleNamespace:
-    alignment = [SimpleNamespace(symbol=s, start=a, duration=b - a) for s, a, b in items]
+    alignment = [SimpleNamespace(symbol=s, start=a, duration=b - a, score=None) for s, a, b in items]
     return SimpleNamespace(id=name, start=0.0, supervisions=[SimpleNamespace(alignment={"phone": alignment}, speaker="x")])
 
 
