@@ -3,7 +3,8 @@ import json
 import polars as pl
 import pytest
 
-from speechstrata.analysis.run_folder import Problem, RunFolder, ScoreRow, layer_depths
+from speechstrata.analysis.provenance import layer_depths
+from speechstrata.analysis.run_folder import Problem, RunFolder, ScoreRow
 from speechstrata.encoders.base import Layer
 from speechstrata.errors import InputError
 

@@ -18,7 +18,7 @@ from speechstrata.analysis.fbank import (
     matching_frames,
 )
 from speechstrata.analysis.forward import Batch
-from speechstrata.analysis.moments import PartedMoments
+from speechstrata.analysis.parted_moments import PartedMoments
 from speechstrata.analysis.sampling import frame_parts
 from speechstrata.analysis.scoring import LayerScore, Task
 from speechstrata.encoders.base import HiddenStates, Layer, SpeechEncoder

@@ -2,36 +2,16 @@
 
 import json
 import os
-import platform
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
-from speechstrata import __version__
-from speechstrata.encoders.base import Layer
 from speechstrata.errors import InputError, SpeechstrataError
 from speechstrata.files import atomic_path, read_json, write_json
 
 T = TypeVar("T")
-
-#: Packages whose versions can move a number.
-_TRACED_PACKAGES = (
-    "torch",
-    "transformers",
-    "numpy",
-    "scipy",
-    "scikit-learn",
-    "faiss-cpu",
-    "lhotse",
-    "soundfile",
-    "soxr",
-    "av",
-    "polars",
-)
 
 
 @dataclass(frozen=True)
@@ -217,50 +197,6 @@ def _schema() -> dict[str, Any]:
     optional: dict[str, Any] = {"nats": polars.Float64, "baseline": polars.Float64}
     optional |= dict.fromkeys(("classes", "k", "step"), polars.Int64)
     return {name: optional.get(name) or types[field.type] for name, field in ScoreRow.__dataclass_fields__.items()}
-
-
-def layer_depths(layers: Sequence[Layer]) -> tuple[float, ...]:
-    """How deep each layer is: the share of the encoder's Transformer layers that its states have passed.
-
-    The input of the first Transformer layer (``T0``) is at 0, the output of the last at 1; the states between two
-    Transformer layers (sampling modules, skips) take the depth of the layer they come after. The layers before
-    ``T0`` are negative, one Transformer layer's step each. An encoder without Transformer layers is at 0.
-    """
-    passed: list[int | None] = []
-    count: int | None = None
-    for layer in layers:
-        if layer.name.startswith("T") and layer.name[1:].isdigit():
-            count = int(layer.name[1:])
-        passed.append(count)
-    total = max((value for value in passed if value is not None), default=0)
-    if total == 0:
-        return tuple(0.0 for _ in layers)
-    before = passed.count(None)
-    return tuple(
-        (position - before) / total if value is None else value / total for position, value in enumerate(passed)
-    )
-
-
-def provenance(seeds: Sequence[int]) -> dict[str, Any]:
-    """The part of a run's origin that does not depend on what was analysed."""
-    packages = {}
-    for name in _TRACED_PACKAGES:
-        try:
-            packages[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return {
-        "speechstrata": __version__,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": " ".join(["speechstrata", *sys.argv[1:]]),
-        "packages": packages,
-        "machine": {
-            "python": platform.python_version(),
-            "system": f"{platform.system()} {platform.machine()}",
-            "cores": os.cpu_count(),
-        },
-        "seeds": list(seeds),
-    }
 
 
 def read_config(path: Path) -> dict[str, Any] | None:

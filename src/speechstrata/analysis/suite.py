@@ -1,10 +1,9 @@
 """The main job: a corpus and some encoders in, a run folder with every layer's scores out."""
 
-import re
 import shutil
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,10 @@ from speechstrata.analysis.frames import FrameStatistics
 from speechstrata.analysis.material import Material, prepare_material
 from speechstrata.analysis.model_pass import Consumer, run_pass
 from speechstrata.analysis.pooling import RowPlan, RowStore, SpanPooler, stored_bytes
-from speechstrata.analysis.run_folder import Problem, RunFolder, ScoreRow, layer_depths, provenance, read_config
+from speechstrata.analysis.provenance import STEP, AnalysedModel, describe_run, layer_depths, milliseconds
+from speechstrata.analysis.run_folder import Problem, RunFolder, ScoreRow, read_config
 from speechstrata.analysis.scoring import LayerScore, Task, inter_tasks, run_tasks, sentence_tasks, unit_tasks
-from speechstrata.analysis.spans import count_speakers, whole_utterances
-from speechstrata.encoders.base import Layer, SpeechEncoder
+from speechstrata.analysis.spans import whole_utterances
 from speechstrata.encoders.loading import load_encoder
 from speechstrata.errors import EncoderError, InputError, SpeechstrataError
 from speechstrata.files import fingerprint
@@ -29,28 +28,6 @@ SCORES_VERSION = 1
 
 #: The control that is an encoder of its own.
 FBANK = "fbank"
-
-_STEP = re.compile(r"step[-_=]?(\d+)")
-
-
-@dataclass
-class _Model:
-    """An encoder of a run, where its pooled rows are, and the keys of its results."""
-
-    source: str
-    role: str
-    control_of: str | None
-    encoder: SpeechEncoder
-    layers: tuple[Layer, ...]
-    store: RowStore
-    cache: Path
-    keys: list[str] = field(default_factory=list)
-
-    @property
-    def step(self) -> int | None:
-        """The training step in the checkpoint's name, if there is one."""
-        match = _STEP.search(self.source)
-        return int(match[1]) if match else None
 
 
 def analyze(
@@ -133,7 +110,7 @@ class _Analysis:
             self.score(model)
         self.compare(models)
         keys = [key for model in models for key in model.keys]
-        self.run_folder.write_results(keys, described, self.describe(models))
+        self.run_folder.write_results(keys, described, describe_run(models, self.material, self.config.seed))
         shutil.rmtree(self.run_folder.path / "cache", ignore_errors=True)
         if self.served:
             _say(f"{self.served} of {len(keys)} results were already there")
@@ -147,13 +124,13 @@ class _Analysis:
         wanted += [(_inter_parts(other)[0], "encoder", None) for other in self.inputs.inter]
         if "random" in self.inputs.controls:
             # One for the checkpoints of a training: they share an architecture.
-            last_of_training = {_STEP.sub("", name): name for name in self.inputs.models if name != FBANK}
+            last_of_training = {STEP.sub("", name): name for name in self.inputs.models if name != FBANK}
             wanted += [(name, "control", name) for name in last_of_training.values()]
         if "fbank" in self.inputs.controls and FBANK not in self.inputs.models:
             wanted.append((FBANK, "control", None))
         return list(dict.fromkeys(wanted))
 
-    def load(self, source: str, role: str, control_of: str | None) -> _Model | None:
+    def load(self, source: str, role: str, control_of: str | None) -> AnalysedModel | None:
         """An encoder of the run, or ``None`` with the reason among the problems."""
         encoder = self.run_folder.attempt(
             "model",
@@ -180,11 +157,11 @@ class _Analysis:
                 return None
         cache = self.run_folder.path / "cache" / fingerprint([encoder.name, encoder.fingerprint, self.config.layers])
         store = RowStore(cache, layers, {unit: len(plan.spans_of_rows) for unit, plan in self.material.plans.items()})
-        return _Model(source, role, control_of, encoder, layers, store, cache)
+        return AnalysedModel(source, role, control_of, encoder, layers, store, cache)
 
     # Keys and tasks
 
-    def key(self, model: _Model, task: Task) -> str:
+    def key(self, model: AnalysedModel, task: Task) -> str:
         """A fingerprint of everything that a task's values depend on."""
         config = asdict(self.config)
         relevant = {name: config[name] for name in ("seed", "span", "null_direction", "controls", "min_span_seconds")}
@@ -209,7 +186,7 @@ class _Analysis:
             ]
         )
 
-    def pending(self, model: _Model, tasks: Sequence[Task]) -> list[Task]:
+    def pending(self, model: AnalysedModel, tasks: Sequence[Task]) -> list[Task]:
         """The tasks whose results are not there yet."""
         waiting = []
         for task in tasks:
@@ -221,7 +198,7 @@ class _Analysis:
                 self.served += 1
         return waiting
 
-    def finish(self, model: _Model, tasks: Sequence[Task]) -> None:
+    def finish(self, model: AnalysedModel, tasks: Sequence[Task]) -> None:
         """Compute tasks and keep their results; one that fails is noted and harms no other."""
         depth_of = dict(zip(model.encoder.layers, layer_depths(model.encoder.layers), strict=True))
 
@@ -234,7 +211,7 @@ class _Analysis:
                     index=model.encoder.layers.index(layer),
                     depth=depth_of[layer],
                     kind=layer.kind,
-                    stride_ms=_milliseconds(layer.stride, model.encoder),
+                    stride_ms=milliseconds(layer.stride, model.encoder),
                     seed=self.config.seed,
                     step=model.step,
                     **asdict(score),
@@ -252,7 +229,7 @@ class _Analysis:
 
     # Stages
 
-    def score(self, model: _Model) -> None:
+    def score(self, model: AnalysedModel) -> None:
         """All the scores of one encoder that need no other encoder."""
         material = self.material
         ids = material.utterances.ids
@@ -301,7 +278,7 @@ class _Analysis:
         self.finish(model, unit_tasks_)
         self.score_sentences(model)
 
-    def score_sentences(self, model: _Model) -> None:
+    def score_sentences(self, model: AnalysedModel) -> None:
         """spoken-sts of one encoder."""
         sts = self.material.sts
         if sts is None:
@@ -321,7 +298,7 @@ class _Analysis:
 
     def run_blocks(
         self,
-        model: _Model,
+        model: AnalysedModel,
         name: str,
         blocks: Sequence[Block],
         layers: Sequence[str],
@@ -354,7 +331,7 @@ class _Analysis:
             on_block=after,
         )
 
-    def compare(self, models: Sequence[_Model]) -> None:
+    def compare(self, models: Sequence[AnalysedModel]) -> None:
         """cca-inter: every layer of the encoders analysed with a layer of each encoder given to compare with."""
         if "cca-inter" not in self.config.scores:
             return
@@ -385,59 +362,6 @@ class _Analysis:
                     )
                 ]
                 self.finish(model, self.pending(model, tasks))
-
-    def describe(self, models: Sequence[_Model]) -> dict[str, Any]:
-        """The content of ``provenance.json``."""
-        material = self.material
-        corpus, utterances = material.corpus, material.utterances
-        speakers, share = count_speakers(utterances.speakers, utterances.seconds.tolist())
-        described = []
-        for model in models:
-            depths = layer_depths(model.encoder.layers)
-            described.append(
-                {
-                    "name": model.encoder.name,
-                    "role": model.role,
-                    "control_of": model.control_of,
-                    "supervision": model.encoder.supervision,
-                    "fingerprint": model.encoder.fingerprint,
-                    "parameters": model.encoder.parameters,
-                    "sample_rate": model.encoder.sample_rate,
-                    "step": model.step,
-                    "layers": [
-                        {
-                            "name": layer.name,
-                            "kind": layer.kind,
-                            "stride_ms": _milliseconds(layer.stride, model.encoder),
-                            "offset_ms": _milliseconds(layer.offset, model.encoder),
-                            "dim": layer.dim,
-                            "index": index,
-                            "depth": depths[index],
-                        }
-                        for index, layer in enumerate(model.encoder.layers)
-                        if layer in model.layers
-                    ],
-                }
-            )
-        return {
-            **provenance([self.config.seed]),
-            "corpus": {
-                "name": corpus.name,
-                "description": corpus.description,
-                "licence": corpus.licence,
-                "fingerprint": corpus.fingerprint,
-                "utterances": len(utterances.ids),
-                "hours": float(utterances.seconds.sum() / 3600),
-                "speakers": speakers,
-                "largest_speaker_share": share,
-            },
-            "models": described,
-            "protocol": {**asdict(material.protocol), "text": material.statement},
-        }
-
-
-def _milliseconds(samples: Any, encoder: SpeechEncoder) -> float:
-    return 1000 * float(samples) / encoder.sample_rate
 
 
 def _inter_parts(given: str) -> tuple[str, str | None]:

@@ -233,7 +233,7 @@ def _record(output: Path, prepared: Any) -> None:
     """Write where the run comes from, or check that a continued run still comes from there."""
     from importlib import metadata
 
-    from speechstrata.analysis.run_folder import provenance
+    from speechstrata.provenance import provenance
 
     path = output / "run.json"
     if path.exists():
