@@ -5,6 +5,7 @@ import json
 import sys
 from dataclasses import replace
 from fractions import Fraction
+from typing import ClassVar
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ from speechstrata.mrhubert.configuration import MRHubertConfig
 from speechstrata.mrhubert.cost import CostRow, measure_cost
 from speechstrata.mrhubert.cost_figure import cost_figure, shares
 from speechstrata.mrhubert.cost_report import print_cost, write_cost
-from speechstrata.mrhubert.cost_worker import _Memory, measure
+from speechstrata.mrhubert.cost_worker import Session, _Memory
 from speechstrata.mrhubert.flops import counted_macs
 from speechstrata.mrhubert.macs import head_costs, parameter_count, part_costs
 from speechstrata.mrhubert.masked_prediction import MRHubertForPreTraining
@@ -170,51 +171,39 @@ def test_the_operators_that_torchs_counter_leaves_out_are_counted():
     assert counted_macs(lambda: linear(left)) == 3 * 5 * 7
 
 
-def request(**changes):
-    return {
-        "model": "tiny",
-        "mode": "inference",
-        "seconds": [0.5, 1.0],
-        "device": "cpu",
-        "threads": 1,
-        "repeats": 2,
-    } | changes
+def session(model="tiny", mode="inference", device="cpu"):
+    return Session({"model": model, "mode": mode, "device": device, "threads": 1})
 
 
-def test_inference_is_measured_at_each_length():
-    facts, *answers = measure(request())
-    assert facts["parameters"] == parameter_count(NAMED["tiny"])
-    assert facts["sample_rate"] == 16000
-    assert NetworkConfig.from_dict(json.loads(json.dumps(facts["network"]))) == NAMED["tiny"]
-    assert [answer["seconds"] for answer in answers] == [0.5, 1.0]
-    for answer in answers:
-        assert answer["macs"] is None  # they follow from the configuration
-        assert len(answer["wall"]) == 2
-        assert min(answer["wall"]) > 0
-        assert answer["cpu"] > 0
+def test_a_named_configuration_is_ready_with_random_weights():
+    loaded = session()
+    assert loaded.facts["parameters"] == parameter_count(NAMED["tiny"])
+    assert loaded.facts["sample_rate"] == 16000
+    assert NetworkConfig.from_dict(json.loads(json.dumps(loaded.facts["network"]))) == NAMED["tiny"]
+    timed = loaded.answer("time", 0.5)
+    assert timed["wall"] > 0
+    assert timed["cpu"] > 0
+    assert loaded.answer("count", 0.5)["macs"] == total(part_costs(NAMED["tiny"], 8000))
 
 
-def test_a_training_step_does_three_times_the_products_and_needs_more_memory():
-    # Long enough for the activations to outgrow what an allocator has in hand from before.
-    _, inference = measure(request(seconds=[30.0]))
-    facts, training = measure(request(mode="training", seconds=[30.0]))
-    assert facts["parameters"] == parameter_count(NAMED["tiny"], heads=True)
-    forward = total(part_costs(NAMED["tiny"], 30 * 16000))
-    assert 2.8 * forward < training["macs"] < 3.3 * forward
-    assert training["peak_bytes"] > 2 * inference["peak_bytes"]
+def test_a_training_step_does_about_three_times_the_products():
+    training = session(mode="training")
+    assert training.facts["parameters"] == parameter_count(NAMED["tiny"], heads=True)
+    forward = total(part_costs(NAMED["tiny"], 4 * 16000))
+    assert 2.8 * forward < training.answer("count", 4.0)["macs"] < 3.3 * forward
 
 
 def test_another_encoder_is_counted_while_it_runs_and_has_no_training_step():
-    facts, answer = measure(request(model="fbank", seconds=[1.0]))
-    assert facts["network"] is None
-    assert answer["macs"] > 0
-    assert list(measure(request(model="fbank", mode="training"))) == [{"skipped": True}]
+    loaded = session("fbank")
+    assert loaded.facts["network"] is None
+    assert loaded.answer("count", 1.0)["macs"] > 0
+    assert session("fbank", "training").facts == {"skipped": True}
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_refused():
     with pytest.raises(InputError, match="cuda"):
-        list(measure(request(device="cuda")))
+        session(device="cuda")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can forget a peak")
@@ -309,7 +298,7 @@ def test_the_figure_shows_every_model_and_what_was_measured():
 
 
 def test_nonsense_is_refused_before_anything_runs(monkeypatch):
-    monkeypatch.setattr(cost, "_run_worker", lambda _: pytest.fail("a process was started"))
+    monkeypatch.setattr(cost, "CostProcess", lambda *_: pytest.fail("a process was started"))
     for models, changes, message in [
         ([], {}, "no model"),
         (["tiny"], {"seconds": (0.0,)}, "0 seconds"),
@@ -322,6 +311,70 @@ def test_nonsense_is_refused_before_anything_runs(monkeypatch):
             measure_cost(models, **changes)
 
 
+class Scripted:
+    """Stands for a measuring process; each of its runs takes longer than the one before."""
+
+    asked: ClassVar[list[tuple[str, str, float]]] = []
+
+    def __init__(self, model, mode, device, threads):
+        self.model, self.mode = model, mode
+        network = NAMED["tiny"].to_dict() if model == "tiny" else None
+        self.facts = {"sample_rate": 16000, "parameters": 5, "network": network}
+        if network is None and mode == "training":
+            self.facts = {"skipped": True}
+        self.runs = 0
+
+    def ask(self, what, seconds):
+        self.asked.append((self.model, what, seconds))
+        if self.model == "dies" and seconds > 1:
+            raise EncoderError("it died")
+        self.runs += what == "time"
+        answers = {
+            "peak": {"peak_bytes": 10, "memory_source": "resident set"},
+            "time": {"wall": 2.0 * self.runs, "cpu": 1.0 * self.runs},
+            "count": {"macs": 77},
+        }
+        return answers[what]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+
+@pytest.fixture
+def scripted(monkeypatch):
+    monkeypatch.setattr(cost, "CostProcess", Scripted)
+    monkeypatch.setattr(Scripted, "asked", [])
+    return Scripted
+
+
+def test_models_take_turns_and_rows_hold_median_and_least(scripted, capsys):
+    rows = measure_cost(["tiny", "other"], seconds=(1.0,), training=True, training_seconds=(2.0,), repeats=3)
+    timed = [model for model, what, seconds in scripted.asked if what == "time" and seconds == 1.0]
+    assert timed == ["tiny", "other"] * 3
+    assert [(measured.model, measured.mode) for measured in rows] == [
+        ("tiny", "inference"),
+        ("other", "inference"),
+        ("tiny", "training"),
+    ]
+    tiny, other, training = rows
+    assert (tiny.latency, tiny.latency_range, tiny.cpu_seconds) == (4.0, (2.0, 6.0), 1.0)
+    assert (tiny.macs, tiny.mac_source) == (total(part_costs(NAMED["tiny"], 16000)), "configuration")
+    assert (other.macs, other.mac_source, other.parts) == (77, "counted", ())
+    assert training.mac_source == "counted"
+    assert "other: no training step" in capsys.readouterr().err
+
+
+def test_a_model_that_dies_loses_none_of_the_shorter_lengths(scripted, tmp_path):
+    with pytest.raises(EncoderError, match="it died"):
+        measure_cost(["tiny", "dies"], seconds=(2.0, 1.0), output=tmp_path)
+    with (tmp_path / "cost.csv").open() as file:
+        records = [(record["model"], float(record["seconds"])) for record in csv.DictReader(file)]
+    assert records == [("tiny", 1.0), ("dies", 1.0)]
+
+
 def test_a_process_that_dies_is_reported_with_its_last_words(monkeypatch, tmp_path):
     script = tmp_path / "python"
     script.write_text("#!/bin/sh\necho the roof fell in >&2\nexit 3\n")
@@ -332,18 +385,18 @@ def test_a_process_that_dies_is_reported_with_its_last_words(monkeypatch, tmp_pa
 
 
 @pytest.mark.slow
-def test_a_model_that_cannot_be_read_loses_none_of_those_before_it(tmp_path, capsys):
-    output = tmp_path / "cost"
-    with pytest.raises(EncoderError, match="missing"):
-        measure_cost(
-            ["fbank", str(tmp_path / "missing.pt")],
-            seconds=(0.5,),
-            training=True,
-            training_seconds=(0.5,),
-            repeats=1,
-            output=output,
-        )
-    with (output / "cost.csv").open() as file:
-        records = [(record["model"], record["mode"]) for record in csv.DictReader(file)]
-    assert records == [("fbank", "inference")]
-    assert "fbank: no training step" in capsys.readouterr().err
+def test_real_processes_measure_and_say_what_they_cannot_load(tmp_path):
+    rows = measure_cost(["tiny", "fbank"], seconds=(0.5, 4.0), training=True, training_seconds=(4.0,), repeats=1)
+    assert [(measured.model, measured.mode, measured.seconds) for measured in rows] == [
+        ("tiny", "inference", 0.5),
+        ("fbank", "inference", 0.5),
+        ("tiny", "inference", 4.0),
+        ("fbank", "inference", 4.0),
+        ("tiny", "training", 4.0),
+    ]
+    assert all(measured.latency > 0 and measured.macs > 0 for measured in rows)
+    _, _, inference, _, training = rows
+    gradients = 4 * training.parameters
+    assert training.peak_bytes > gradients + inference.peak_bytes
+    with pytest.raises(EncoderError, match=r"missing\.pt"):
+        measure_cost([str(tmp_path / "missing.pt")], seconds=(0.5,))

@@ -1,23 +1,21 @@
 """What a model costs: parameters, multiply-accumulates, time and peak memory, in inference and in training.
 
 ``speechstrata cost mrhubert-base b5-a hubert-base`` measures named configurations (with random weights, which cost the
-same) and any encoder that ``load_encoder`` takes, each in a process of its own. Use it with nothing else running.
+same) and any encoder that ``load_encoder`` takes, each in a process of its own. The models take turns, run by run, so
+that whatever else the machine does meanwhile meets all of them.
 """
 
-import json
-import os
 import statistics
-import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from speechstrata.errors import EncoderError, InputError
+from speechstrata.errors import InputError
 from speechstrata.mrhubert.config import NetworkConfig
+from speechstrata.mrhubert.cost_process import CostProcess
 from speechstrata.mrhubert.macs import PartCost, part_costs
 from speechstrata.progress import ProgressBar
 
@@ -43,8 +41,8 @@ class CostRow:
         mac_source: from the ``configuration``, or ``counted`` while running.
         latency: median wall-clock seconds of ``repeats`` runs, after a warm-up.
         latency_range: the fastest and the slowest of them.
-        cpu_seconds: median CPU time of a run, all threads together; None on a GPU. Compare models by this one where
-            other work shares the machine.
+        cpu_seconds: the least CPU time of a run, all threads together; None on a GPU. Other work on the machine only
+            ever lengthens it, so this is what models are compared by.
         peak_bytes: peak memory above that of the loaded model: states, and in training gradients.
         memory_source: how the peak was measured.
         device, threads, repeats: of the measurement.
@@ -90,7 +88,7 @@ def measure_cost(
     repeats: int = 5,
     output: Path | None = None,
 ) -> list[CostRow]:
-    """Measure each model at each length.
+    """Measure each model at each length. All models are in memory at once.
 
     Args:
         models: named configurations, or anything that ``load_encoder`` takes.
@@ -101,30 +99,87 @@ def measure_cost(
         threads: of the CPU.
         repeats: timed runs, after one that warms up.
         output: folder for ``cost.csv``, ``parts.csv``, ``cost.json``, ``cost.pdf`` and ``cost.png``; rewritten after
-            each model, so that a failure loses nothing.
+            each length, so that a failure loses nothing.
 
     Raises:
         InputError: a length, a number of threads or repeats that makes no sense, or no model.
-        EncoderError: a model cannot be loaded or its process died; what was measured before is in ``output``.
+        EncoderError: a model cannot be loaded, which is found before anything is measured, or its process died; what
+            was measured before is in ``output``.
     """
     _check(models, seconds, training_seconds if training else (), threads, repeats)
-    modes: list[tuple[Mode, Sequence[float]]] = [("inference", seconds)]
+    modes: list[tuple[Mode, Sequence[float]]] = [("inference", sorted(set(seconds)))]
     if training:
-        modes.append(("training", training_seconds))
+        modes.append(("training", sorted(set(training_seconds))))
     rows: list[CostRow] = []
-    total = len(models) * sum(len(lengths) for _, lengths in modes)
-    with ProgressBar("measuring", total=total, unit="points") as bar:
-        for model in models:
-            for mode, lengths in modes:
-                request = {"model": model, "mode": mode, "seconds": sorted(set(lengths)), "device": device,
-                           "threads": threads, "repeats": repeats}  # fmt: skip
-                for row in _run_worker(request):
-                    rows.append(row)
-                    bar.advance()
-            if output is not None and rows:
-                from speechstrata.mrhubert.cost_report import write_cost  # brings matplotlib
+    runs = len(models) * (repeats + 1) * sum(sum(lengths) for _, lengths in modes)
+    with ProgressBar("measuring", total=runs, unit="s of audio") as bar:
+        for mode, lengths in modes:
+            with ExitStack() as stack:
+                started = [stack.enter_context(CostProcess(model, mode, device, threads)) for model in models]
+                processes = []
+                for process in started:
+                    if "skipped" in process.facts:
+                        print(f"{process.model}: no training step, only models of the MR-HuBERT family have one",
+                              file=sys.stderr)  # fmt: skip
+                    else:
+                        processes.append(process)
+                for length in lengths:
+                    rows += _measure(processes, mode, length, device, threads, repeats, bar)
+                    if output is not None:
+                        from speechstrata.mrhubert.cost_report import write_cost  # brings matplotlib
 
-                write_cost(rows, output)
+                        write_cost(rows, output)
+    return rows
+
+
+def _measure(
+    processes: Sequence[CostProcess],
+    mode: Mode,
+    seconds: float,
+    device: str,
+    threads: int,
+    repeats: int,
+    bar: ProgressBar,
+) -> list[CostRow]:
+    """One length: the peak of each model, which warms it up, then timed runs in turn."""
+    peaks: list[dict[str, Any]] = []
+    times: list[list[dict[str, Any]]] = []
+    for process in processes:
+        peaks.append(process.ask("peak", seconds))
+        bar.advance(seconds)
+    for _ in range(repeats):
+        times.append([])
+        for process in processes:
+            times[-1].append(process.ask("time", seconds))
+            bar.advance(seconds)
+    rows = []
+    for index, (process, peak) in enumerate(zip(processes, peaks, strict=True)):
+        facts, timed = process.facts, [turn[index] for turn in times]
+        parts: tuple[PartCost, ...] = ()
+        if mode == "inference" and facts["network"] is not None:
+            network = NetworkConfig.from_dict(facts["network"])
+            parts = part_costs(network, round(seconds * facts["sample_rate"]))
+        wall = [run["wall"] for run in timed]
+        rows.append(
+            CostRow(
+                model=process.model,
+                mode=mode,
+                seconds=seconds,
+                sample_rate=facts["sample_rate"],
+                parameters=facts["parameters"],
+                macs=sum(part.macs for part in parts) if parts else process.ask("count", seconds)["macs"],
+                mac_source="configuration" if parts else "counted",
+                latency=statistics.median(wall),
+                latency_range=(min(wall), max(wall)),
+                cpu_seconds=None if timed[0]["cpu"] is None else min(run["cpu"] for run in timed),
+                peak_bytes=peak["peak_bytes"],
+                memory_source=peak["memory_source"],
+                device=device,
+                threads=threads,
+                repeats=repeats,
+                parts=parts,
+            )
+        )
     return rows
 
 
@@ -141,70 +196,3 @@ def _check(
     for name, value in (("threads", threads), ("repeats", repeats)):
         if value < 1:
             raise InputError(f"{name} = {value} makes no sense", "give a positive number")
-
-
-def _run_worker(request: dict[str, Any]) -> Iterator[CostRow]:
-    """Start the measuring process and turn its answers into rows as they come."""
-    number = str(request["threads"])
-    environment = os.environ | {"OMP_NUM_THREADS": number, "MKL_NUM_THREADS": number}
-    command = [sys.executable, "-m", "speechstrata.mrhubert.cost_worker"]
-    with (
-        tempfile.TemporaryFile("w+") as errors,
-        subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
-        ) as worker,
-    ):
-        assert worker.stdin is not None
-        assert worker.stdout is not None
-        try:
-            with suppress(BrokenPipeError):  # it died at once; its last words follow
-                worker.stdin.write(json.dumps(request))
-                worker.stdin.close()
-            facts: dict[str, Any] = {}
-            for line in worker.stdout:
-                answer = json.loads(line)
-                if "error" in answer:
-                    raise EncoderError(answer["error"], answer["remedy"])
-                if "skipped" in answer:
-                    print(f"{request['model']}: no training step, only models of the MR-HuBERT family have one",
-                          file=sys.stderr)  # fmt: skip
-                elif "seconds" in answer:
-                    yield _row(request, facts, answer)
-                else:
-                    facts = answer
-            if worker.wait() != 0:
-                errors.seek(0)
-                last = (errors.read().strip().splitlines() or ["no message"])[-1]
-                raise EncoderError(
-                    f"measuring {request['model']} ({request['mode']}) ended with code {worker.returncode}: {last}",
-                    "if memory ran out, give shorter lengths",
-                )
-        finally:
-            if worker.poll() is None:
-                worker.kill()
-
-
-def _row(request: dict[str, Any], facts: dict[str, Any], answer: dict[str, Any]) -> CostRow:
-    parts: tuple[PartCost, ...] = ()
-    if request["mode"] == "inference" and facts["network"] is not None:
-        network = NetworkConfig.from_dict(facts["network"])
-        parts = part_costs(network, round(answer["seconds"] * facts["sample_rate"]))
-    wall = answer["wall"]
-    return CostRow(
-        model=request["model"],
-        mode=request["mode"],
-        seconds=answer["seconds"],
-        sample_rate=facts["sample_rate"],
-        parameters=facts["parameters"],
-        macs=sum(part.macs for part in parts) if answer["macs"] is None else answer["macs"],
-        mac_source="configuration" if answer["macs"] is None else "counted",
-        latency=statistics.median(wall),
-        latency_range=(min(wall), max(wall)),
-        cpu_seconds=answer["cpu"],
-        peak_bytes=answer["peak_bytes"],
-        memory_source=answer["memory_source"],
-        device=request["device"],
-        threads=request["threads"],
-        repeats=request["repeats"],
-        parts=parts,
-    )

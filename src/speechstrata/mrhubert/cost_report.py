@@ -107,8 +107,8 @@ def _print_mode(rows: Sequence[CostRow], mode: str, console: Console) -> None:
     cpu = rows[0].cpu_seconds is not None
     threads = f"{rows[0].threads} thread{'s' if rows[0].threads > 1 else ''}"
     where = f"{rows[0].device}, {threads}" if cpu else rows[0].device
-    title = f"{mode} on {where}; medians of {rows[0].repeats} runs, batch 1; × the first model"
-    table = _table(title, "model", "audio", "GMAC", "seconds", *(("CPU seconds",) if cpu else ()), "peak MB")
+    title = f"{mode} on {where}; {rows[0].repeats} runs, batch 1; × the first model"
+    table = _table(title, "model", "audio", "GMAC", "median s", *(("least CPU s",) if cpu else ()), "peak MB")
     for length in sorted({row.seconds for row in rows}):
         for row in (row for row in rows if row.seconds == length):
             base = first.get(length, row)

@@ -1,16 +1,16 @@
-"""The process that measures one model: ``python -m speechstrata.mrhubert.cost_worker < request.json``.
+"""The process that measures one model: ``python -m speechstrata.mrhubert.cost_worker``.
 
-A process of its own, so that its peak memory is this model's. Reads a request (JSON) from standard input and writes
-one JSON object a line: first what the model is, then one measurement for each length, or an error.
+A process of its own, so that its peak memory is this model's. It reads one JSON object a line from standard input and
+answers each with one: first ``{"model", "mode", "device", "threads"}``, answered by what the model is, then any number
+of ``{"do": "peak" | "time" | "count", "seconds"}``, until the input ends.
 """
 
 import gc
 import json
 import os
-import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -117,48 +117,63 @@ def _noise(samples: int, device: torch.device) -> Tensor:
     return (0.1 * torch.randn(1, samples, generator=generator)).to(device)
 
 
-def measure(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the answers to a request; see :func:`speechstrata.mrhubert.cost.measure_cost`."""
-    torch.set_num_threads(request["threads"])
-    device = torch.device(request["device"])
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"there is no device {device}", 'use "cpu"')
-    subject = load_subject(request["model"], request["mode"], device)
-    if subject is None:
-        yield {"skipped": True}
-        return
-    network = None if subject.network is None else subject.network.to_dict()
-    yield {"sample_rate": subject.sample_rate, "parameters": subject.parameters, "network": network}
-    memory = _Memory(device)
-    with torch.no_grad():
-        subject.prepare(int(_TOUCH_SECONDS * subject.sample_rate))()
-    memory.start()
-    for seconds in request["seconds"]:
-        run = subject.prepare(round(seconds * subject.sample_rate))
-        peak = memory.peak_of(run)
-        wall, cpu = _times(run, request["repeats"], device)
-        counted = request["mode"] == "training" or network is None
-        yield {
-            "seconds": seconds,
-            "macs": counted_macs(run) if counted else None,
-            "wall": wall,
-            "cpu": cpu if device.type == "cpu" else None,
-            "peak_bytes": peak,
-            "memory_source": memory.source,
+class Session:
+    """One loaded model, and what can be asked of it.
+
+    Args:
+        request: ``model``, ``mode``, ``device`` and ``threads``; see
+            :func:`speechstrata.mrhubert.cost.measure_cost`.
+
+    Raises:
+        InputError: no such device.
+        EncoderError: the model cannot be loaded.
+    """
+
+    def __init__(self, request: dict[str, Any]) -> None:
+        torch.set_num_threads(request["threads"])
+        self._device = device = torch.device(request["device"])
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise InputError(f"there is no device {device}", 'use "cpu"')
+        self._subject = load_subject(request["model"], request["mode"], device)
+        self._prepared: tuple[float, Callable[[], object]] | None = None
+        if self._subject is None:
+            return
+        self._memory = _Memory(device)
+        with torch.no_grad():
+            self._subject.prepare(int(_TOUCH_SECONDS * self._subject.sample_rate))()
+        self._memory.start()
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the model is; ``skipped`` for a training step of another family's model."""
+        if self._subject is None:
+            return {"skipped": True}
+        network = self._subject.network
+        return {
+            "sample_rate": self._subject.sample_rate,
+            "parameters": self._subject.parameters,
+            "network": None if network is None else network.to_dict(),
         }
 
-
-def _times(run: Callable[[], object], repeats: int, device: torch.device) -> tuple[list[float], float]:
-    """Wall-clock seconds of each run, and the median of their CPU seconds over all threads."""
-    wall, cpu = [], []
-    for _ in range(repeats):
-        _synchronize(device)
+    def answer(self, what: str, seconds: float) -> dict[str, Any]:
+        """The ``peak`` memory of a run on so much audio, the ``time`` of one, or the ``count`` of its MACs."""
+        run = self._run(seconds)
+        if what == "peak":
+            return {"peak_bytes": self._memory.peak_of(run), "memory_source": self._memory.source}
+        if what == "count":
+            return {"macs": counted_macs(run)}
+        _synchronize(self._device)
         start, worked = time.perf_counter(), time.process_time()
         run()
-        _synchronize(device)
-        wall.append(time.perf_counter() - start)
-        cpu.append(time.process_time() - worked)
-    return wall, statistics.median(cpu)
+        _synchronize(self._device)
+        wall, cpu = time.perf_counter() - start, time.process_time() - worked
+        return {"wall": wall, "cpu": cpu if self._device.type == "cpu" else None}
+
+    def _run(self, seconds: float) -> Callable[[], object]:
+        assert self._subject is not None
+        if self._prepared is None or self._prepared[0] != seconds:
+            self._prepared = (seconds, self._subject.prepare(round(seconds * self._subject.sample_rate)))
+        return self._prepared[1]
 
 
 def _synchronize(device: torch.device) -> None:
@@ -220,14 +235,21 @@ def _high_water() -> int:
 
 
 def main() -> int:
-    """Answer one request; what libraries print goes to standard error."""
+    """Answer until the input ends; what libraries print goes to standard error."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+
+    def say(answer: dict[str, Any]) -> None:
+        print(json.dumps(answer), file=answers, flush=True)
+
     try:
-        for answer in measure(json.load(sys.stdin)):
-            print(json.dumps(answer), file=answers, flush=True)
+        session = Session(json.loads(sys.stdin.readline()))
+        say(session.facts)
+        for line in sys.stdin:
+            question = json.loads(line)
+            say(session.answer(question["do"], question["seconds"]))
     except SpeechstrataError as error:
-        print(json.dumps({"error": error.message, "remedy": error.remedy}), file=answers, flush=True)
+        say({"error": error.message, "remedy": error.remedy})
         return 1
     return 0
 
