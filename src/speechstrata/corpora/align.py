@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -177,8 +178,10 @@ def _run_pool(
     tasks: Sequence[_Task], workers: int, size: int, align: Callable[[Any, str], dict[str, Any]]
 ) -> Iterator[tuple[_Task, dict[str, Any]]]:
     chunks = iter([tasks[first : first + size] for first in range(0, len(tasks), size)])
-    # Processes are started afresh: a fork would copy the threads' locks of the libraries loaded here.
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    # Processes are started afresh: a fork would copy the threads' locks of the libraries loaded here. An interrupt
+    # from the keyboard is for this process alone; it lets the others finish what they have in hand.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
         running: dict[Future[list[dict[str, Any]]], Sequence[_Task]] = {}
         try:
             while True:
