@@ -45,20 +45,20 @@ def converged(x: Rows, k: int, seed: int) -> Rows:
 
 
 def synthetic(n: int, dim: int, rng: np.random.Generator) -> tuple[Rows, NDArray[np.intp]]:
-    """Rows like pooled phones: 39 overlapping classes of uneven size, blended with a neighbour, in a decaying spectrum."""
+    """Rows like pooled phones: 39 uneven classes, each row blended with another class, in a decaying spectrum."""
     share = rng.dirichlet(np.full(39, 3.0))
     labels = rng.choice(39, n, p=share)
     targets = rng.standard_normal((39, 32))
-    blend = rng.beta(1, 4, n)[:, None]
+    blend = rng.beta(1.5, 2, n)[:, None]
     hidden = (1 - blend) * targets[labels] + blend * targets[rng.choice(39, n, p=share)]
-    hidden += 0.4 * rng.standard_normal((n, 32)) * np.geomspace(2, 0.5, 32)
+    hidden += 0.8 * rng.standard_normal((n, 32)) * np.geomspace(2, 0.5, 32)
     mixed = np.tanh(hidden @ rng.standard_normal((32, dim)) / 4)
     noise = rng.standard_normal((n, dim)) * np.geomspace(0.3, 0.03, dim)
     return (mixed + noise @ np.linalg.qr(rng.standard_normal((dim, dim)))[0]).astype(np.float32), labels
 
 
 def demo_states(n: int, rng: np.random.Generator) -> tuple[Rows, NDArray[np.intp]]:
-    """Frames of the demo corpus in four layers of Moonshine-tiny side by side, cut to 768 dimensions, with their phones."""
+    """The demo corpus's frames in four layers of Moonshine-tiny side by side, cut to 768 dimensions; their phones."""
     import torch
 
     from speechstrata.audio import load_cut

@@ -29,7 +29,7 @@ _COVARIANCE_ROWS = 4096
 _SEED_BLOCKS = 32
 #: Iterations end when one of them lowers the inertia by less than this share: in the principal components, after
 #: them, and where there were none.
-_TOLERANCE_REDUCED, _TOLERANCE_AFTER, _TOLERANCE = 5e-4, 5e-3, 1e-4
+_TOLERANCE_REDUCED, _TOLERANCE_AFTER, _TOLERANCE = 1e-3, 5e-3, 1e-4
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,9 @@ def fit_kmeans(sample: ArrayLike, k: int, *, seed: int, iterations: int = 100, n
         else:
             _, rough = _lloyd(reduced, _seeds(reduced, k, rng), iterations, _TOLERANCE_REDUCED)
             first, sizes = _means(rows, _nearest(reduced, rough)[0], k)
-            inertia, centroids = _lloyd(rows, first, iterations, _TOLERANCE_AFTER, _within(rows, first, sizes))
+            inertia, centroids = _lloyd(
+                rows, first, iterations, _TOLERANCE_AFTER, _within(_squares(rows), first, sizes)
+            )
         if best is None or inertia < best[0]:
             best = inertia, centroids
     assert best is not None
@@ -109,20 +111,24 @@ def _means(rows: Rows, clusters: NDArray[np.int64], k: int) -> tuple[Rows, NDArr
     return np.asarray(means, dtype=np.float32), sizes
 
 
-def _within(rows: Rows, means: Rows, sizes: NDArray[np.int64]) -> float:
-    """The inertia of rows around the means of their own clusters: the sum of |row|^2 less that of size x |mean|^2."""
-    total = np.einsum("nd,nd->", rows, rows, dtype=np.float64)
-    return float(total - sizes @ np.einsum("kd,kd->k", means, means, dtype=np.float64))
+def _within(squares: float, means: Rows, sizes: NDArray[np.int64]) -> float:
+    """The inertia of rows around the means of their own clusters: ``squares`` less the sum of size x |mean|^2."""
+    return squares - float(sizes @ np.einsum("kd,kd->k", means, means, dtype=np.float64))
+
+
+def _squares(rows: Rows) -> float:
+    return float(np.einsum("nd,nd->", rows, rows, dtype=np.float64))
 
 
 def _lloyd(
     rows: Rows, centroids: Rows, iterations: int, tolerance: float, inertia: float = np.inf
 ) -> tuple[float, Rows]:
     """Iterate until an iteration lowers ``inertia`` by less than ``tolerance`` of it; gives it and the last means."""
+    squares = _squares(rows)
     for _ in range(iterations):
         clusters, squared = _nearest(rows, centroids)
         centroids, sizes = _means(rows, clusters, len(centroids))
-        before, inertia = inertia, _within(rows, centroids, sizes)
+        before, inertia = inertia, _within(squares, centroids, sizes)
         empty = np.flatnonzero(sizes == 0)
         if len(empty):
             farthest = np.argpartition(squared, -len(empty))[-len(empty) :]
@@ -161,9 +167,9 @@ def _seeds(rows: Rows, k: int, rng: np.random.Generator) -> Rows:
 
 def _principal_components(rows: Rows, rng: np.random.Generator) -> Rows:
     """The leading principal components of centred rows, (dim, 64), nearly: by subspace iteration on a subset."""
-    some = rows[np.sort(rng.permutation(len(rows))[:_COVARIANCE_ROWS])].astype(np.float64)
+    some = rows[np.sort(rng.permutation(len(rows))[:_COVARIANCE_ROWS])]
     covariance = some.T @ some
-    basis = np.linalg.qr(rng.standard_normal((rows.shape[1], _COMPONENTS)))[0]
+    basis = np.linalg.qr(rng.standard_normal((rows.shape[1], _COMPONENTS), dtype=np.float32))[0]
     for _ in range(4):
         basis = np.linalg.qr(covariance @ basis)[0]
-    return np.ascontiguousarray(basis, dtype=np.float32)
+    return np.ascontiguousarray(basis)
