@@ -46,7 +46,9 @@ def test_frames_belong_to_the_span_that_holds_their_centre() -> None:
 
 def cut(name: str, items: list[tuple[str, float, float]]) -> SimpleNamespace:
     alignment = [SimpleNamespace(symbol=s, start=a, duration=b - a, score=None) for s, a, b in items]
-    return SimpleNamespace(id=name, start=0.0, supervisions=[SimpleNamespace(alignment={"phone": alignment}, speaker="x")])
+    return SimpleNamespace(
+        id=name, start=0.0, supervisions=[SimpleNamespace(alignment={"phone": alignment}, speaker="x")]
+    )
 
 
 def test_counting_over_a_corpus_leaves_out_silence_and_utterances_without_units() -> None:
