@@ -65,3 +65,18 @@ def test_analyze_report_and_extract_from_the_command_line(tmp_path, capsys):
     assert (states / "T1.word.npy").exists()
     assert main(["layers", encoder]) == 0
     assert "projection" in capsys.readouterr().out
+
+
+def test_the_package_offers_its_main_functions_without_importing_them():
+    script = f"import sys, speechstrata; print([m for m in {HEAVY!r} if m in sys.modules]); speechstrata.load_corpus"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    import speechstrata
+
+    assert {name for name in speechstrata.__all__ if callable(getattr(speechstrata, name))} == {
+        "analyze",
+        "load_corpus",
+        "load_encoder",
+    }
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = speechstrata.nothing
