@@ -24,6 +24,8 @@ Weighting = Literal["smaller", "both"]
 #: 0.0003 to 0.022 of that share (measured over spectra from flat to 1 : 1e10): by 1e-8 at most.
 SAME_RIDGE = 5e-7
 
+_STAND_IN = 1e-10
+
 #: A row of variates whose part outside the span of the rows before it is smaller than this share of its
 #: length is computed with care; smaller than the second, it adds no direction.
 _NEARLY_DEPENDENT = 1e-4
@@ -90,9 +92,15 @@ class WhitenedView:
         """Whether the ridged covariance is positive definite, with dimensions left."""
         return len(self.kept(ridge)) > 0 and bool(self.eigen(ridge)[0][0] + ridge > 0)
 
-    def root(self, ridge: float) -> Array:
-        """The symmetric inverse square root of the ridged covariance of the kept dimensions."""
+    def root(self, ridge: float, null_direction: NullDirection) -> Array:
+        """The symmetric inverse square root of the ridged covariance of the kept dimensions.
+
+        With "drop" it maps null directions, which the ridge alone would whiten, to zero.
+        """
         values, vectors = self.eigen(ridge)
+        if null_direction == "drop":
+            rank = self.rank(ridge)
+            values, vectors = values[-rank:], vectors[:, -rank:]
         half = vectors * (values + ridge) ** -0.25
         root: Array = half @ half.T
         return root
@@ -101,6 +109,12 @@ class WhitenedView:
         """Eigenvalues that are not zero to working precision (the rule of ``numpy.linalg.matrix_rank``)."""
         values, _ = self.eigen(ridge)
         return int((values > len(values) * np.finfo(np.float64).eps * values[-1]).sum())
+
+    def null(self, ridge: float) -> Array:
+        """The null directions of the kept dimensions, as columns; each with a sign that rounding does not decide."""
+        values, vectors = self.eigen(ridge)
+        null: Array = vectors[:, : len(values) - self.rank(ridge)]
+        return null * np.where(null.sum(axis=0) < 0, -1.0, 1.0)
 
     def same(self, ridge: float, other: float) -> bool:
         """Whether the two ridge terms whiten alike: the same dimensions, variances within ``SAME_RIDGE``.
@@ -147,39 +161,29 @@ class TrainingSet:
         """Whether two pairs of ridge terms give the same directions, as far as a score can tell."""
         if self.null_direction == "keep":
             return ridge == other  # a ridge scales the noise that is kept
-        return self._same(self.x, self.cross, ridge[0], other[0]) and self._same(
-            self.y, self.cross.T, ridge[1], other[1]
-        )
-
-    @staticmethod
-    def _same(view: WhitenedView, cross: Array, ridge: float, other: float) -> bool:
-        if ridge == other:
-            return True
-        if not view.same(ridge, other):
-            return False
-        # A null direction's rounding noise, which the ridge alone whitens, must not matter either.
-        values, vectors = view.eigen(ridge)
-        null = vectors[:, : len(values) - view.rank(ridge)]
-        noise = cross[view.kept(ridge)].T @ null
-        return bool((noise**2).sum() <= SAME_RIDGE / 50 * min(ridge, other))
+        return self.x.same(ridge[0], other[0]) and self.y.same(ridge[1], other[1])
 
     def directions(self, ridge_x: float, ridge_y: float) -> Directions | None:
         """The canonical directions for these ridge terms; None where they do not factorise."""
         if not (self.x.factorises(ridge_x) and self.y.factorises(ridge_y)):
             return None
         kept_x, kept_y = self.x.kept(ridge_x), self.y.kept(ridge_y)
-        root_x, root_y = self.x.root(ridge_x), self.y.root(ridge_y)
+        root_x = self.x.root(ridge_x, self.null_direction)
+        root_y = self.y.root(ridge_y, self.null_direction)
         cross = self.cross if self.cross.shape == (len(kept_x), len(kept_y)) else self.cross[np.ix_(kept_x, kept_y)]
-        # Symmetric roots, null directions included, and LAPACK's own signs of the singular vectors, as
-        # published: the mean that is added to each variate in scoring makes the weights depend on the signs,
-        # and these on what is decomposed.
+        whitened = root_x @ (cross @ root_y)
+        if self.null_direction == "drop":
+            _stand_in(whitened, self.y.null(ridge_y))
+            _stand_in(whitened.T, self.x.null(ridge_x))
+        # Symmetric roots, and LAPACK's own signs of the singular vectors, as published: the mean that is added
+        # to each variate in scoring makes the weights depend on the signs.
         try:
-            left, singular_values, right = np.linalg.svd(root_x @ (cross @ root_y), full_matrices=False)
+            left, singular_values, right = np.linalg.svd(whitened, full_matrices=False)
         except np.linalg.LinAlgError:
             return None
         n_directions, n_null = len(singular_values), 0
         if self.null_direction == "drop":
-            # The singular values of null directions are rounding noise: they come last.
+            # The null directions' singular values are next to nothing: they come last.
             rank_x, rank_y = self.x.rank(ridge_x), self.y.rank(ridge_y)
             n_null = len(kept_x) - rank_x + len(kept_y) - rank_y
             n_directions = min(rank_x, rank_y)
@@ -191,6 +195,18 @@ class TrainingSet:
             singular_values[:n_directions],
             n_null,
         )
+
+
+def _stand_in(whitened: Array, null: Array) -> None:
+    """Give each null direction of the columns' view (columns of ``null``) a fixed, tiny singular value, in place.
+
+    Rounding noise gives it one of about 1e-12 in the published procedure, and LAPACK's signs of the *other*
+    singular vectors follow from that noise where there are few directions: a score would depend on the order
+    of the rows. A fixed value of ``_STAND_IN`` settles them; it turns the others by its square at most, and
+    its own direction is dropped.
+    """
+    for row, direction in enumerate(null.T[: len(whitened)]):
+        whitened[row] += _STAND_IN * direction
 
 
 def score_part(part: Moments, directions: Directions, *, weighting: Weighting = "smaller") -> float:
