@@ -21,10 +21,17 @@ NullDirection = Literal["drop", "keep"]
 Weighting = Literal["smaller", "both"]
 
 #: Ridge terms that change no whitened variance by more than this share of it count as one. Scores move by
-#: 0.0003 to 0.022 of that share (measured over spectra from flat to 1 : 1e10): by 1e-8 at most.
-SAME_RIDGE = 5e-7
+#: 0.0003 to 0.022 of that share (measured over spectra from flat to 1 : 1e10): by 4e-8 at most.
+SAME_RIDGE = 2e-6
 
+#: The singular value that stands in for the noise of a null direction; see ``_stand_in``.
 _STAND_IN = 1e-10
+
+#: Up to so many singular values LAPACK's gesdd finds by QR iteration, whose number of sweeps, and with it the signs
+#: of the vectors, hangs on the last bits of the matrix: those beyond these decimals are taken off. Scores move by
+#: less than 1e-10, and no longer depend on the order of the rows.
+_ITERATED = 25
+_DECIMALS = 10
 
 #: A row of variates whose part outside the span of the rows before it is smaller than this share of its
 #: length is computed with care; smaller than the second, it adds no direction.
@@ -61,16 +68,18 @@ class WhitenedView:
         scatter: (dim, dim) sums of products of deviations.
         n: rows.
         name: for messages.
+        counts: (dim,) rows per class, where the view is one-hot.
 
     Raises:
         TooFewSamplesError: the view is constant.
     """
 
-    def __init__(self, scatter: Array, n: int, name: str) -> None:
+    def __init__(self, scatter: Array, n: int, name: str, counts: NDArray[np.int64] | None = None) -> None:
         largest = float(np.abs(scatter).max())
         if not largest > 0:
             raise TooFewSamplesError(f"{name} is constant over the {n} training rows", "a score needs rows that differ")
         self.scale = largest / n
+        self._counts = None if counts is None else (counts, largest)
         self._covariance = scatter / largest
         self._variances = np.diag(self._covariance).copy()
         self._eigen: dict[bytes, tuple[Array, Array]] = {}
@@ -84,8 +93,14 @@ class WhitenedView:
         kept = self.kept(ridge)
         key = kept.tobytes()
         if key not in self._eigen:
-            chosen = self._covariance if len(kept) == len(self._variances) else _square(self._covariance, kept)
-            self._eigen[key] = np.linalg.eigh(chosen)
+            if self._counts is not None:
+                counts, largest = self._counts
+                values, vectors = _one_hot_eigh(counts[kept], int(counts.sum()))
+                self._eigen[key] = values / largest, vectors
+            elif len(kept) == len(self._variances):
+                self._eigen[key] = np.linalg.eigh(self._covariance)
+            else:
+                self._eigen[key] = np.linalg.eigh(self._covariance[np.ix_(kept, kept)])
         return self._eigen[key]
 
     def factorises(self, ridge: float) -> bool:
@@ -149,7 +164,7 @@ class TrainingSet:
         y: WhitenedView | None = None,
     ) -> None:
         self.x = x or WhitenedView(moments.scatter_xx, moments.n, "view x")
-        self.y = y or WhitenedView(moments.scatter_yy, moments.n, "view y")
+        self.y = y or WhitenedView(moments.scatter_yy, moments.n, "view y", moments.counts)
         self.cross = moments.scatter_xy / (moments.n * np.sqrt(self.x.scale * self.y.scale))
         self.null_direction = null_direction
 
@@ -175,6 +190,8 @@ class TrainingSet:
         if self.null_direction == "drop":
             _stand_in(whitened, self.y.null(ridge_y))
             _stand_in(whitened.T, self.x.null(ridge_x))
+        if min(whitened.shape) <= _ITERATED:
+            whitened = np.round(whitened, _DECIMALS)
         # Symmetric roots, and LAPACK's own signs of the singular vectors, as published: the mean that is added
         # to each variate in scoring makes the weights depend on the signs.
         try:
@@ -305,5 +322,28 @@ def _careful_projections(weights: Array, scatter: Array, mean: Array, n: int) ->
     return projections
 
 
-def _square(matrix: Array, kept: NDArray[np.intp]) -> Array:
-    return np.asarray(matrix[np.ix_(kept, kept)])
+def _one_hot_eigh(counts: NDArray[np.int64], n: int) -> tuple[Array, Array]:
+    """Eigenvalues (ascending) and eigenvectors of diag(counts) - counts counts' / n, the scatter of one-hot rows.
+
+    Differences between classes of one size are eigenvectors; what is left has a dimension for each different
+    size, of which a balanced sample has few.
+    """
+    sizes, group, members = np.unique(counts, return_inverse=True, return_counts=True)
+    values = np.empty(len(counts))
+    vectors = np.zeros((len(counts), len(counts)))
+    together = sizes * np.sqrt(members)
+    common, mixing = np.linalg.eigh(np.diag(sizes.astype(np.float64)) - np.outer(together, together) / n)
+    values[: len(sizes)] = common
+    vectors[:, : len(sizes)] = (mixing / np.sqrt(members)[:, None])[group]
+    column = len(sizes)
+    for number, many in enumerate(members):
+        if many > 1:
+            # The Householder reflection that takes the first axis to (1, ..., 1) / sqrt(many), without that axis.
+            normal = np.full(many, -1 / np.sqrt(many))
+            normal[0] += 1
+            differences = np.eye(many) - np.outer(normal, normal) / normal[0]
+            vectors[group == number, column : column + many - 1] = differences[:, 1:]
+            values[column : column + many - 1] = sizes[number]
+            column += many - 1
+    order = np.argsort(values, kind="stable")
+    return values[order], vectors[:, order]
