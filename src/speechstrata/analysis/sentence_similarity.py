@@ -65,9 +65,10 @@ def sentence_similarity(vectors: ArrayLike, pairs: Sequence[ArrayLike], human_sc
                 "give (recordings, 2) utterance indices, at least one",
             )
     recordings = np.concatenate(blocks)
-    if recordings.min() < 0 or recordings.max() >= len(rows):
+    unknown = recordings[(recordings < 0) | (recordings >= len(rows))]
+    if len(unknown):
         raise InputError(
-            f"a sentence pair names utterance {int(recordings.max())}, but there are {len(rows)}",
+            f"a sentence pair names utterance {unknown[0]}, but there are {len(rows)}",
             "number the utterances from 0",
         )
     norms = np.linalg.norm(rows, axis=1)
