@@ -31,17 +31,15 @@ class CostProcess:
         number = str(threads)
         with ExitStack() as stack:
             self._errors = stack.enter_context(tempfile.TemporaryFile("w+"))
-            self._process = stack.enter_context(
-                subprocess.Popen(
-                    [sys.executable, "-m", "speechstrata.mrhubert.cost_worker"],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=self._errors,
-                    text=True,
-                    env=os.environ | {"OMP_NUM_THREADS": number, "MKL_NUM_THREADS": number},
-                )
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "speechstrata.mrhubert.cost_worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                text=True,
+                env=os.environ | {"OMP_NUM_THREADS": number, "MKL_NUM_THREADS": number},
             )
-            stack.callback(self._process.kill)
+            stack.callback(self._end)
             self.facts = self._ask({"model": model, "mode": mode, "device": device, "threads": threads})
             self._stack = stack.pop_all()
 
@@ -72,11 +70,18 @@ class CostProcess:
             raise EncoderError(answer["error"], answer["remedy"])
         return answer
 
+    def _end(self) -> None:
+        self._process.kill()
+        for stream in (self._process.stdin, self._process.stdout):
+            assert stream is not None
+            with suppress(BrokenPipeError):  # what it died before reading is still in the buffer
+                stream.close()
+        self._process.wait()
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with suppress(BrokenPipeError):
-            self._stack.close()
+        self._stack.close()
