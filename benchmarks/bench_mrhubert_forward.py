@@ -118,9 +118,7 @@ def compare_mixed(utterances: int, rounds: int, threads: int) -> None:
             alone = runs[f"{library.split(',')[0]}, one by one"]()
             scale = float(torch.cat([row[0] for row in alone]).square().mean().sqrt())
             differences = [(together[i, : row.shape[1]] - row[0]).abs().max() for i, row in enumerate(alone)]
-            print(
-                f"  {library}: differs from one by one by up to {float(max(differences)) / scale:.1e} of the RMS"
-            )
+            print(f"  {library}: differs from one by one by up to {float(max(differences)) / scale:.1e} of the RMS")
 
 
 def compare_networks(utterances: int, rounds: int) -> None:
