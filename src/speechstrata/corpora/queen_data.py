@@ -41,6 +41,8 @@ _OBJECT_SPEAKERS = {
 }
 #: Objects that are things: whoever speaks in their place cannot be told from the data.
 _THINGS = {"note", "smoke", "telephone", "buttons", "torch", "rock", "lily-pad", "door"}
+#: Cut-scenes in which others than the objects' own people act in their places, as their lines and voices show.
+_UNCLEAR_SCENES = {"C62A", "C69Z"}
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,8 @@ class QueenFile:
             prefix = stem[:5].ljust(5, "_")
             for number, actor in enumerate(self._actors(data), start=1):
                 text, offset = _string(data, offset, 2)
-                yield from _pieces(f"{prefix}{number:02d}", text, self._person(actor), stem, "cut-scene")
+                speaker = "" if actor != 0 and stem in _UNCLEAR_SCENES else self._person(actor)
+                yield from _pieces(f"{prefix}{number:02d}", text, speaker, stem, "cut-scene")
 
     def _actors(self, data: bytes) -> Iterator[int]:
         """The object of each record of a cut-scene: 17 numbers, the people present, and perhaps an animation."""
