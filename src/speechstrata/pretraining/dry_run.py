@@ -65,8 +65,12 @@ class DryRun:
     run_hours: float
     real_time_factor: float
 
-    def lines(self) -> list[str]:
+    def __str__(self) -> str:
         """The report, for people."""
+        return "\n".join(self.lines())
+
+    def lines(self) -> list[str]:
+        """The lines of the report."""
         return [
             f"model         {self.parameters / 1e6:.2f} M parameters",
             f"corpus        {self.utterances} utterances, {self.hours:.2f} h, {self.speakers} speakers"

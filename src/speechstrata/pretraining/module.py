@@ -19,6 +19,7 @@ from speechstrata.mrhubert.masked_prediction import MRHubertForPreTraining
 from speechstrata.mrhubert.objective import PreTrainingOutput
 from speechstrata.pretraining.config import Intervals, PretrainConfig
 from speechstrata.pretraining.dataset import Batch
+from speechstrata.pretraining.fourier import use_fourier
 from speechstrata.pretraining.schedule import learning_rate
 from speechstrata.seeds import derived_seed
 
@@ -31,7 +32,9 @@ def build_model(network: NetworkConfig, seed: int) -> MRHubertForPreTraining:
     """A new model; its weights depend on ``seed`` alone, and the random state of the process is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(seed, "weights"))
-        return MRHubertForPreTraining(MRHubertConfig(network))
+        model = MRHubertForPreTraining(MRHubertConfig(network))
+    use_fourier(model)
+    return model
 
 
 class PretrainingModule(lightning.LightningModule):
