@@ -1,13 +1,15 @@
 """Cross-validated PWCCA: from second-order statistics, against the procedure as published.
 
-    python benchmarks/bench_cca.py                 # N = 7,000, d = 768; takes minutes
-    python benchmarks/bench_cca.py --rows 2000 --dim 128 --classes 40 --vector-dim 50
+    OMP_NUM_THREADS=1 python benchmarks/bench_cca.py                 # N = 7,000, d = 768; about two minutes
+    OMP_NUM_THREADS=1 python benchmarks/bench_cca.py --rows 2000 --dim 128 --classes 40 --vector-dim 50
 
 The straightforward procedure recomputes the covariances from the raw matrices for every trial and every
 pair of ridge terms, scores the training, development and test rows of each pair (test rows of the chosen
 one) on the n x N matrices of variates, and orthonormalises these by QR. It is written here from the
 protocol's description, runs in the same process on the same splits and ridge terms, and gives the same
-score, which is checked.
+score, which is checked: to 1e-7 for a continuous view. With a one-hot view the rounding noise of its null direction
+decides the signs of some canonical directions, and with them the weights: there to 5e-6 (other noise moves
+the straightforward score by up to 2e-6).
 """
 
 import argparse
@@ -116,10 +118,10 @@ def main() -> None:
     one_hot = np.eye(options.classes)[labels]
     print(f"N = {options.rows}, d = {options.dim}, 3 trials x {N_RIDGES} pairs of ridge terms, float64")
     cases = [
-        (f"one-hot {options.classes}", labels, one_hot, 1),
-        (f"continuous {options.vector_dim}", continuous, continuous, 0),
+        (f"one-hot {options.classes}", labels, one_hot, 1, 5e-6),
+        (f"continuous {options.vector_dim}", continuous, continuous, 0, 1e-7),
     ]
-    for name, ours_y, dense_y, null in cases:
+    for name, ours_y, dense_y, null, tolerance in cases:
         ours, ours_seconds = timed(
             lambda y=ours_y: cross_validated_pwcca(x, y, parts, trials=trials).score, options.repeats
         )
@@ -136,7 +138,7 @@ def main() -> None:
                 f"(difference {difference:.1e})",
                 flush=True,
             )
-            if difference > 1e-7:
+            if difference > tolerance:
                 raise SystemExit("the scores differ")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"peak memory with the straightforward procedure: {peak:.0f} MB")

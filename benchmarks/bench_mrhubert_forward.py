@@ -1,19 +1,18 @@
 """Our forward pass against transformers' ``HubertModel`` of the same size and weights, and MR-HuBERT against HuBERT.
 
-    python benchmarks/bench_mrhubert_forward.py                  # base size (95 M), random weights, about 6 minutes
+    python benchmarks/bench_mrhubert_forward.py                  # base size (95 M), random weights, about 12 minutes
     python benchmarks/bench_mrhubert_forward.py --rounds 2 --utterances 4
 
 Both run in one process, in turn, round after round, and the fastest round of each counts: on a shared machine that is
-the one least disturbed. Peak memory is what a fresh process adds when it runs one variant alone.
+the one least disturbed. Peak memory is what a fresh process adds when it runs one variant alone (Linux).
 """
 
 import argparse
 import multiprocessing
-import resource
-import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -32,7 +31,7 @@ SECONDS = (1, 2, 5, 10, 15)
 def network(name: str) -> MRHubertModel:
     """A named model with random weights."""
     torch.manual_seed(0)
-    return MRHubertModel(MRHubertConfig(replace(NAMED[name]))).eval()
+    return MRHubertModel(MRHubertConfig(NAMED[name])).eval()
 
 
 def mixed(utterances: int) -> tuple[Tensor, Tensor, list[int]]:
@@ -71,15 +70,23 @@ def fastest(runs: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, flo
     return best
 
 
+def resident_megabytes(field: str) -> float:
+    """ "VmRSS" (now) or "VmHWM" (the most since the mark was reset)."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field):
+            return float(line.split()[1]) / 1e3
+    raise RuntimeError(f"/proc/self/status has no {field}")
+
+
 @torch.inference_mode()
 def peak_megabytes(name: str, utterances: int, threads: int) -> float:
     """What a process that runs one variant has resident at most, minus what it has before."""
     torch.set_num_threads(threads)
     run = mixed_variants(utterances)[name]
-    unit = 1e6 if sys.platform == "darwin" else 1e3
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark
+    before = resident_megabytes("VmRSS")
     run()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit - before
+    return resident_megabytes("VmHWM") - before
 
 
 def compare_alone(rounds: int) -> None:
@@ -91,7 +98,7 @@ def compare_alone(rounds: int) -> None:
     print(f"  {'':>5s}" + "".join(f"{name:>22s}" for name in models))
     for seconds in SECONDS:
         audio = 0.1 * torch.randn(1, seconds * RATE, generator=torch.Generator().manual_seed(seconds))
-        runs = {name: (lambda model=model: model(audio)) for name, model in models.items()}
+        runs = {name: partial(model, audio) for name, model in models.items()}
         best = fastest(runs, rounds)
         base = best["transformers"]
         cells = "".join(f"{took:13.3f} ({base / took:4.2f} x)" for took in best.values())
@@ -125,14 +132,12 @@ def compare_networks(utterances: int, rounds: int) -> None:
     """The same mixed batch through HuBERT and MR-HuBERTs of the same number of layers."""
     audio, _, lengths = mixed(utterances)
     models = {name: network(name) for name in ("hubert-base", "mrhubert-base", "b2-a", "b2-b", "b5-a")}
-    best = fastest(
-        {name: (lambda model=model: model(audio, lengths=lengths)) for name, model in models.items()}, rounds
-    )
+    runs = {name: partial(model, audio, lengths=lengths) for name, model in models.items()}
+    best = fastest(runs, rounds)
     print("the same batch, ours")
     for name, took in best.items():
-        print(
-            f"  {name:14s} {sum(lengths) / RATE / took:5.1f} s of audio per second  {best['hubert-base'] / took:5.2f} x"
-        )
+        rate = sum(lengths) / RATE / took
+        print(f"  {name:14s} {rate:5.1f} s of audio per second  {best['hubert-base'] / took:5.2f} x")
 
 
 def main() -> None:
@@ -141,12 +146,16 @@ def main() -> None:
     parser.add_argument("--utterances", type=int, default=8, help="of the mixed batch (default: 8)")
     parser.add_argument("--rounds", type=int, default=4, help="timed rounds (default: 4)")
     parser.add_argument("--threads", type=int, default=2, help="of torch (default: 2)")
+    parser.add_argument("--only", choices=("alone", "mixed", "networks"), help="one of the three comparisons")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     transformers.utils.logging.set_verbosity_error()
-    compare_alone(arguments.rounds)
-    compare_mixed(arguments.utterances, arguments.rounds, arguments.threads)
-    compare_networks(arguments.utterances, arguments.rounds)
+    if arguments.only in (None, "alone"):
+        compare_alone(arguments.rounds)
+    if arguments.only in (None, "mixed"):
+        compare_mixed(arguments.utterances, arguments.rounds, arguments.threads)
+    if arguments.only in (None, "networks"):
+        compare_networks(arguments.utterances, arguments.rounds)
 
 
 if __name__ == "__main__":

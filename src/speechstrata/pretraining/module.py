@@ -17,6 +17,7 @@ from speechstrata.mrhubert.config import NetworkConfig, block_plan
 from speechstrata.mrhubert.configuration import MRHubertConfig
 from speechstrata.mrhubert.masked_prediction import MRHubertForPreTraining
 from speechstrata.mrhubert.objective import PreTrainingOutput
+from speechstrata.mrhubert.transformer import TransformerLayer
 from speechstrata.pretraining.config import Intervals, PretrainConfig
 from speechstrata.pretraining.dataset import Batch
 from speechstrata.pretraining.fourier import use_fourier
@@ -59,6 +60,7 @@ class PretrainingModule(lightning.LightningModule):
         if config.run.compile:
             self.model.compile(dynamic=True)
         self._head_weights = head_weights(config, network)
+        self._sharded = False
         self._nominal = _nominal_frames(config)
         self._log_every = Intervals.of(config).log
         heads = network.head_count
@@ -67,6 +69,20 @@ class PretrainingModule(lightning.LightningModule):
         self._validation = torch.zeros(2 + _PER_HEAD * heads, dtype=torch.float64)
         self.gradient_norm = math.nan
         self.validation_metrics: dict[str, float] = {}
+
+    def configure_model(self) -> None:
+        """Shard each Transformer layer, and the rest, where the strategy is FSDP (Lightning may call this twice)."""
+        if self.config.run.strategy != "fsdp" or self._sharded:
+            return
+        from torch.distributed.fsdp import fully_shard
+
+        assert self.device_mesh is not None
+        mesh = self.device_mesh["data_parallel"]
+        for module in self.model.modules():
+            if isinstance(module, TransformerLayer):
+                fully_shard(module, mesh=mesh)
+        fully_shard(self.model, mesh=mesh)
+        self._sharded = True
 
     # Training
 
