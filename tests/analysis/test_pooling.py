@@ -26,6 +26,16 @@ def test_means_equal_a_plain_loop(seed, n):
         torch.testing.assert_close(means[row].double(), direct, rtol=1e-5, atol=1e-6)
 
 
+def test_channel_first_states_give_the_same_means():
+    states = torch.randn(3, 17, 5)
+    item, first, stop = torch.tensor([0, 2, 2]), torch.tensor([0, 3, 16]), torch.tensor([17, 9, 17])
+    channel_first = states.transpose(1, 2).contiguous().transpose(1, 2)
+    assert not channel_first.is_contiguous()
+    expected = mean_over_ranges(states, item, first, stop)
+    torch.testing.assert_close(mean_over_ranges(channel_first, item, first, stop), expected)
+    assert mean_over_ranges(channel_first, item[:0], first[:0], stop[:0]).shape == (0, 5)
+
+
 def make_spans():
     return Spans(
         unit="word",

@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml
 from lhotse import CutSet
+from safetensors.torch import load_file
 
 from speechstrata.errors import InputError, SpeechstrataError
 from speechstrata.files import read_json
@@ -109,15 +110,37 @@ def test_a_killed_run_continues_to_the_same_bits(
 def test_two_processes_give_the_curve_of_one(
     whole_run: Path, cuts: list[Any], settings: dict[str, Any], tmp_path: Path
 ) -> None:
+    same_curve(whole_run, run_by_two(cuts, configured(settings), tmp_path / "two"))
+
+
+@pytest.mark.slow
+def test_two_sharded_processes_give_the_curve_of_one(cuts: list[Any], settings: dict[str, Any], tmp_path: Path) -> None:
+    changes: dict[str, dict[str, Any]] = {"model": {"layerdrop": 0.0}, "optimizer": {"steps": 10, "warmup_steps": 4}}
+    torch.set_num_threads(1)
+    one = pretrain_cuts(configured(settings, **changes), cuts, tmp_path / "one")
+    two = run_by_two(cuts, configured(settings, run={"strategy": "fsdp"}, **changes), tmp_path / "two")
+    same_curve(one, two)
+    weights = [load_file(run / "model/model.safetensors") for run in (one, two)]
+    assert weights[0].keys() == weights[1].keys()
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value, rtol=1e-3, atol=1e-4)
+
+
+def run_by_two(cuts: list[Any], config: PretrainConfig, folder: Path) -> Path:
+    """Train by two processes; gives the run's folder."""
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    process = started(cuts, configured(settings), tmp_path / "two", *launcher)
+    process = started(cuts, config, folder, *launcher)
     log = process.communicate(timeout=300)[0].decode()
     assert process.returncode == 0, log
+    return folder / "run"
+
+
+def same_curve(one: Path, two: Path) -> None:
     for name in CURVES:
-        one, two = read_curve(whole_run / name), read_curve(tmp_path / "two/run" / name)
-        assert len(one) == len(two)
-        for left, right in zip(one, two, strict=True):
-            assert right == pytest.approx(left, rel=1e-5)
+        left, right = read_curve(one / name), read_curve(two / name)
+        assert len(left) == len(right)
+        for ours, theirs in zip(left, right, strict=True):
+            assert theirs == pytest.approx(ours, rel=1e-5)
 
 
 def test_a_finished_run_is_served_and_another_one_is_not_overwritten(
@@ -175,8 +198,6 @@ def test_averaged_weights_are_exported_and_resumed(cuts: list[Any], settings: di
     average = content["state_dict"]["model.model.projection.weight"]
     current = content["current_model_state"]["model.model.projection.weight"]
     assert not torch.equal(average, current)
-    from safetensors.torch import load_file
-
     assert torch.equal(load_file(run / "model/model.safetensors")["model.projection.weight"], average)
 
 

@@ -28,6 +28,11 @@ def mean_over_ranges(states: Tensor, item: Tensor, first: Tensor, stop: Tensor) 
     Returns:
         (n, dim), float32.
     """
+    if states.device.type == "cpu" and not states.is_contiguous():
+        # channel-first convolution states: a copy of the whole table would take longer than all of the spans
+        ranges = zip(item.tolist(), first.tolist(), stop.tolist(), strict=True)
+        means = [states[i, begin:end].float().mean(0) for i, begin, end in ranges]
+        return torch.stack(means) if means else states.new_zeros((0, states.shape[2]), dtype=torch.float32)
     frames = states.shape[1]
     counts = stop - first
     offsets = torch.cumsum(counts, 0) - counts

@@ -111,7 +111,9 @@ class PretrainingModule(lightning.LightningModule):
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
         torch._foreach_mul_(gradients, scale)
         limit = self.config.optimizer.clip_norm or math.inf
-        norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit))
+        total: Any = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
+        # under FSDP each process has the norm of its own shards until they are brought together
+        norm = float(total.full_tensor() if self._sharded else total)
         self.gradient_norm = norm
         if not math.isfinite(norm) and self.config.run.precision != "fp16":  # fp16 skips such steps by itself
             self._stop_on(self._last_batch, "gradient norm", norm)
