@@ -128,7 +128,7 @@ class ProbeTask(ABC):
     def build_head(self, dim: int, labels: Labels, recipe: Recipe, grid: FrameGrid) -> nn.Module:
         """A module with ``forward(features (batch, frames, dim), lengths (batch,)) -> outputs``.
 
-        Outputs are (batch, frames, ...) or, of a pooled task, (batch, ...). Padding never changes the outputs at valid frames.
+        Outputs are (batch, frames, ...) or, of a pooled task, (batch, ...). Padding never changes the valid ones.
 
         Args:
             dim: of the feature.
