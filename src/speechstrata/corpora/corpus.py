@@ -176,15 +176,7 @@ def save_corpus(corpus: Corpus, folder: Path | str) -> Corpus:
         The corpus, with its folder.
     """
     folder = Path(folder)
-    root = folder.resolve()
-    with (
-        atomic_path(folder / CUTS_FILE) as partial,
-        partial.open("wb") as raw,
-        # No name and no time in the header: the same cuts are the same bytes.
-        gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as packed,
-    ):
-        for cut in corpus.cuts:
-            packed.write((json.dumps(_relative(cut.to_dict(), root), ensure_ascii=False) + "\n").encode())
+    write_cuts(folder / CUTS_FILE, corpus.cuts)
     write_problems(folder / _PROBLEMS_FILE, corpus.problems)
     write_json(
         folder / CORPUS_FILE,
@@ -203,6 +195,19 @@ def save_corpus(corpus: Corpus, folder: Path | str) -> Corpus:
         },
     )
     return Corpus(**{**vars(corpus), "folder": folder})
+
+
+def write_cuts(path: Path, cuts: Iterable[Any]) -> None:
+    """Write cuts as gzipped JSON lines; audio inside the file's folder is written relative to it."""
+    root = path.parent.resolve()
+    with (
+        atomic_path(path) as partial,
+        partial.open("wb") as raw,
+        # No name and no time in the header: the same cuts are the same bytes.
+        gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as packed,
+    ):
+        for cut in cuts:
+            packed.write((json.dumps(_relative(cut.to_dict(), root), ensure_ascii=False) + "\n").encode())
 
 
 def tool_versions() -> dict[str, str]:
@@ -296,5 +301,7 @@ def _relative(described: dict[str, Any], root: Path) -> dict[str, Any]:
 
 
 def _file_sources(described: dict[str, Any]) -> list[dict[str, Any]]:
-    sources = (described.get("recording") or {}).get("sources", ())
-    return [source for source in sources if source["type"] == "file"]
+    """The files of a cut's recording, and of recordings among its custom fields (the clean one of a noisy one)."""
+    recordings = [described.get("recording") or {}]
+    recordings += [value for value in (described.get("custom") or {}).values() if isinstance(value, dict)]
+    return [source for recording in recordings for source in recording.get("sources", ()) if source["type"] == "file"]

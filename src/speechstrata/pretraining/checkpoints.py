@@ -66,9 +66,9 @@ class KeepCheckpoints(lightning.Callback):
         trainer.save_checkpoint(last)
         if trainer.is_global_zero:
             if is_best:
-                _link(last, self._folder / BEST)
+                link(last, self._folder / BEST)
             if self._keep_every and step % self._keep_every == 0:
-                _link(last, self._folder / f"step-{step:07d}.ckpt")
+                link(last, self._folder / f"step-{step:07d}.ckpt")
 
     def state_dict(self) -> dict[str, Any]:
         """For the checkpoint."""
@@ -121,7 +121,7 @@ def export_model(checkpoint: Path, network: NetworkConfig, folder: Path) -> None
     partial.rmdir()
 
 
-def _link(source: Path, target: Path) -> None:
+def link(source: Path, target: Path) -> None:
     """Let ``target`` be what ``source`` is now, without a copy where the file system can."""
     with atomic_path(target) as partial:
         partial.unlink()

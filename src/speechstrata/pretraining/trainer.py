@@ -98,7 +98,7 @@ def pretrain_cuts(config: PretrainConfig, cuts: Sequence[Any], output: Path | st
     from speechstrata.pretraining.checkpoints import LAST, export_model, read_checkpoint
     from speechstrata.pretraining.prepare import prepare
 
-    _quieten()
+    quieten()
     output = Path(output)
     steps = config.optimizer.steps
     last = output / "checkpoints" / LAST
@@ -269,7 +269,7 @@ def _rank() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
-def _quieten() -> None:
+def quieten() -> None:
     """Lightning's notes are about choices that are made here on purpose."""
     for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
         logging.getLogger(name).setLevel(logging.ERROR)

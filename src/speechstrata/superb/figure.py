@@ -1,0 +1,92 @@
+"""The layer weights of probes as heat maps, layer by task: the paper's Figures 2b and 6.
+
+matplotlib is imported here: import this module only where figures are made.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from speechstrata.files import atomic_path
+from speechstrata.report.drawing import RC, SOFT
+
+_TASKS = ("asr", "sf", "ic", "ks", "sd", "se")
+_CELL = (0.42, 0.24)  # inches
+_LEFT, _GAP, _TOP = 1.05, 0.75, 0.62
+
+
+def weights_figure(table: pl.DataFrame, column: str, remarks: Sequence[str]) -> Figure:
+    """One map per model: tasks across, layers up; each row says its layer and its frame period.
+
+    Args:
+        table: of :func:`speechstrata.superb.results.weights_table`; seeds are averaged.
+        column: "weight" or "weight_times_norm".
+        remarks: to be written beneath.
+    """
+    means = table.group_by("model", "task", "index", "layer", "stride_ms", maintain_order=True).agg(
+        pl.col(column).mean().alias("mean")
+    )
+    models = means["model"].unique(maintain_order=True).to_list()
+    tasks = [task for task in _TASKS if task in set(means["task"])]
+    rows = max(means.filter(pl.col("model") == model)["layer"].n_unique() for model in models)
+    width = sum(_LEFT + _CELL[0] * len(tasks) for _ in models) + _GAP
+    height = _TOP + rows * _CELL[1] + 0.75
+    scale = mpl.colors.Normalize(0.0, float(means["mean"].to_numpy().max()))
+    with mpl.rc_context(RC):
+        figure = Figure(figsize=(width, height))
+        left = _LEFT - 0.2
+        for model in models:
+            own = means.filter(pl.col("model") == model)
+            layers = own["layer"].n_unique()
+            axes = figure.add_axes(
+                (left / width, 0.62 / height, _CELL[0] * len(tasks) / width, layers * _CELL[1] / height)
+            )
+            _draw(axes, own, tasks, scale)
+            axes.set_title(model)
+            left += _LEFT + _CELL[0] * len(tasks)
+        bar = figure.add_axes(((width - 0.55) / width, 0.62 / height, 0.1 / width, rows * _CELL[1] / height))
+        label = "softmax weight" if column == "weight" else "weight x mean norm of the states, as a share"
+        figure.colorbar(mpl.cm.ScalarMappable(scale, "viridis"), cax=bar, label=label)
+        figure.text(0.1 / width, 0.08 / height, "\n".join(remarks), fontsize=6.5, color=SOFT, va="bottom")
+    return figure
+
+
+def _draw(axes: Axes, own: pl.DataFrame, tasks: Sequence[str], scale: mpl.colors.Normalize) -> None:
+    order = own.sort("index").unique("layer", keep="first", maintain_order=True)
+    layers = order["layer"].to_list()
+    values = np.full((len(layers), len(tasks)), np.nan)
+    for layer, task, mean in own.select("layer", "task", "mean").rows():
+        values[layers.index(layer), tasks.index(task)] = mean
+    axes.pcolormesh(values, norm=scale, cmap="viridis")
+    for (row, column), value in np.ndenumerate(values):
+        if np.isfinite(value):
+            light = value < 0.6 * float(scale.vmax or 1.0)
+            axes.text(
+                column + 0.5, row + 0.5, f"{value:.2f}".removeprefix("0"), ha="center", va="center", fontsize=5.5,
+                color="white" if light else "black",
+            )  # fmt: skip
+    axes.set_xticks(np.arange(len(tasks)) + 0.5, [task.upper() for task in tasks])
+    names = [f"{layer}  {period:g} ms" for layer, period in order.select("layer", "stride_ms").rows()]
+    axes.set_yticks(np.arange(len(layers)) + 0.5, names)
+    axes.tick_params(length=0)
+    for place, (before, after) in enumerate(zip(order["stride_ms"], order["stride_ms"][1:], strict=False), start=1):
+        if before != after:  # where the resolution changes
+            axes.axhline(place, color="white", linewidth=1.6)
+    axes.spines[["left", "bottom"]].set_visible(False)
+
+
+def write_figure(figure: Figure, path: Path) -> list[Path]:
+    """Write ``path``.pdf and ``path``.png."""
+    written = []
+    for suffix in (".pdf", ".png"):
+        target = path.with_name(path.name + suffix)
+        with atomic_path(target) as partial:
+            metadata = {"CreationDate": None} if suffix == ".pdf" else None
+            figure.savefig(partial, metadata=metadata)
+        written.append(target)
+    return written
