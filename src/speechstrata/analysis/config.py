@@ -6,7 +6,7 @@ from typing import Any, Literal
 SpanRule = Literal["published", "centred"]
 ProtocolName = Literal["published", "small-corpus"]
 
-#: Every score, in the order of the tables.
+#: The scores of the paper, in the order of the tables: what a run computes by default.
 SCORES = (
     "cca-mel",
     "cca-intra",
@@ -19,6 +19,15 @@ SCORES = (
     "mi-word",
     "spoken-sts",
 )
+
+#: Other measures of the same layers on the same samples, computed where they are asked for.
+FURTHER_SCORES = ("cka-mel", "cka-phone", "cka-word", "probe-phone", "abx-phone")
+
+#: Every score there is.
+ALL_SCORES = (*SCORES, *FURTHER_SCORES)
+
+#: Those computed from frames, and not from pooled spans.
+FRAME_SCORES = frozenset({"cca-mel", "cca-intra", "cka-mel"})
 
 
 @dataclass(frozen=True)
@@ -91,7 +100,7 @@ class AnalysisConfig:
     """The options of ``analyze`` that change its numbers; a run folder keeps them all.
 
     Attributes:
-        scores: which scores to compute; those whose material is missing are reported and left out.
+        scores: which of ``ALL_SCORES`` to compute; those whose material is missing are reported and left out.
         layers: names of the layers to score; all of them when empty.
         protocol: "auto" takes the published protocol where the corpus carries it, else the small-corpus one.
         sample_sets: how many independent samples to score; their spread is drawn as the score's uncertainty.
@@ -105,6 +114,11 @@ class AnalysisConfig:
         null_direction: "drop" leaves the direction without variance of a one-hot view out; "keep" weights its
             rounding noise as the public code does, for comparison with published numbers.
         controls: compute permutation baselines and the controls of cca-glove and cca-agwe.
+        probe_split: what the test rows of probe-phone share with no training row: their "speaker" or their
+            "utterance"; "auto" is the speaker where there are five or more, none with over half of the spans.
+        abx_context: abx-phone compares phones "within" the same two neighbours (as published), or in "any".
+        abx_contexts: at most so many contexts (of one speaker each) in a sample of abx-phone.
+        abx_per_phone: at most so many instances of a phone in one context of one speaker.
         phones_per_type: overrides the protocol's number, as do the ones below.
         top_words: see ``Protocol``.
         words_per_type: see ``Protocol``.
@@ -125,6 +139,10 @@ class AnalysisConfig:
     intra_layer: str | None = None
     null_direction: Literal["drop", "keep"] = "drop"
     controls: bool = True
+    probe_split: Literal["auto", "speaker", "utterance"] = "auto"
+    abx_context: Literal["within", "any"] = "within"
+    abx_contexts: int = 1000
+    abx_per_phone: int = 10
     phones_per_type: int | None = None
     top_words: int | None = None
     words_per_type: int | None = None

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from speechstrata.analysis.cca import cross_validated_pwcca_from_moments
+from speechstrata.analysis.cka import linear_cka, permuted_cka
 from speechstrata.analysis.config import AnalysisConfig
 from speechstrata.analysis.fbank import (
     SAMPLE_RATE,
@@ -18,6 +19,7 @@ from speechstrata.analysis.fbank import (
     matching_frames,
 )
 from speechstrata.analysis.forward import Batch
+from speechstrata.analysis.moments import Moments
 from speechstrata.analysis.parted_moments import PartedMoments
 from speechstrata.analysis.sampling import frame_parts
 from speechstrata.analysis.scoring import LayerScore, Task
@@ -73,7 +75,7 @@ class FrameStatistics:
         needed = {layer.name: layer for layer in (*layers, *filter(None, [self._reference]))}
         self._clocks = {name: _clock(layer, encoder.sample_rate) for name, layer in needed.items()}
         self._views: dict[str, int] = {}
-        if "cca-mel" in config.scores:
+        if {"cca-mel", "cka-mel"} & set(config.scores):
             self._views[config.frame_view] = VIEW_DIM[config.frame_view]
         if self._reference is not None:
             self._views["intra"] = self._reference.dim
@@ -201,14 +203,15 @@ class FrameStatistics:
         """The scores of that sample set, to be computed while its statistics are there."""
         tasks = []
         for name in self._layers:
-            if self._config.frame_view in self._views:
-                tasks.append(self._task(name, "cca-mel", self._config.frame_view, sample_set))
+            for score in ("cca-mel", "cka-mel"):
+                if score in self._config.scores:
+                    tasks.append(self._task(name, score, self._config.frame_view, sample_set))
             if self._reference is not None:
                 tasks.append(self._task(name, "cca-intra", "intra", sample_set))
         return tasks
 
     def _task(self, layer: str, score: str, view: str, sample_set: int) -> Task:
-        reference = view if score == "cca-mel" else (self._reference.name if self._reference else "")
+        reference = view if score != "cca-intra" else (self._reference.name if self._reference else "")
 
         def compute() -> list[LayerScore]:
             if sample_set != self._set:
@@ -216,6 +219,11 @@ class FrameStatistics:
             if layer in self._bad:
                 raise TooFewSamplesError(f"{self._bad[layer]} frames are not finite", "look at the model")
             parts = self._of_layer[layer].moments(view, self._of_view[self._clocks[layer], view])
+            if score == "cka-mel":
+                whole = Moments.merge(parts)
+                baseline = permuted_cka(whole) if self._config.controls else None
+                value = linear_cka(whole)
+                return [LayerScore(score, "frame", "", reference, sample_set, value, whole.n, baseline=baseline)]
             result = cross_validated_pwcca_from_moments(
                 parts,
                 seed=derived_seed(self._config.seed, "trials", "frame", sample_set),

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from speechstrata.analysis.config import AnalysisConfig, Inputs, Protocol
+from speechstrata.analysis.config import FRAME_SCORES, AnalysisConfig, Inputs, Protocol
 from speechstrata.analysis.model_pass import Utterances
 from speechstrata.analysis.pooling import RowPlan
 from speechstrata.analysis.run_folder import Problem, RunFolder
@@ -68,7 +68,7 @@ def prepare_material(inputs: Inputs, config: AnalysisConfig, run: RunFolder) -> 
     for unit in _UNITS:
         if not len(spans[unit]):
             del spans[unit]
-            if wanted & {f"cca-{unit}", f"mi-{unit}"}:
+            if wanted & {f"{kind}-{unit}" for kind in ("cca", "mi", "cka", "probe", "abx")}:
                 reason = f"the corpus has no {unit} alignments"
                 run.add_problem(Problem(f"{unit} scores", corpus.name, reason, "make them with `speechstrata align`"))
     protocol = choose_protocol(config, spans, utterances.splits)
@@ -87,7 +87,7 @@ def prepare_material(inputs: Inputs, config: AnalysisConfig, run: RunFolder) -> 
     vectors = _vectors(inputs, wanted, plans["word"], drawn["word"], run) if "word" in plans else {}
     sets = {unit: unit_sets(plan, drawn[unit], protocol, config, vectors) for unit, plan in plans.items()}
     frame_sets: list[NDArray[np.int64]] = []
-    if wanted & {"cca-mel", "cca-intra"}:
+    if wanted & FRAME_SCORES:
         frame_sets = sample_frames(len(utterances.ids), protocol, config.sample_sets, config.seed)
     sts = None
     if "spoken-sts" in wanted:
@@ -172,6 +172,15 @@ def _statement(
             fit = _range([len(c.fit) for c in clusterings])
             scored = _range([len(c.evaluate) for c in clusterings])
             parts.append(f"MI: k = {k}, fitted to {fit} {unit} spans, scored on {scored} of other utterances.")
+        probes = [probe for each in unit_sets_ for probe in each.probes if not probe.variant]
+        if probes:
+            folds = _range([int(probe.parts.max()) + 1 for probe in probes])
+            parts.append(f"Probe: the CCA sample's {unit} spans in {folds} parts of {probes[0].reference}.")
+        abx = [rows for each in unit_sets_ for rows in each.abx if not rows.variant]
+        if abx:
+            spans = _range([len(rows.rows) for rows in abx])
+            places = _range([len(np.unique(np.stack([r.contexts, r.speakers]), axis=1).T) for r in abx])
+            parts.append(f"ABX: {spans} {unit} spans in {places} contexts of one speaker.")
     if frame_sets and len(frame_sets[0]):
         minutes = np.mean([utterances.seconds[used].sum() for used in frame_sets]) / 60
         parts.append(f"Frames: {len(frame_sets[0])} utterances ({minutes:.1f} min) a sample set.")

@@ -1,7 +1,7 @@
 """What the span-level scores of every layer share: rows, labels, parts and vectors of each sample, made once."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,13 +9,19 @@ from numpy.typing import NDArray
 from speechstrata.analysis.config import AnalysisConfig, Protocol
 from speechstrata.analysis.parts import grouped_parts, stratified_parts
 from speechstrata.analysis.pooling import RowPlan
-from speechstrata.analysis.sampling import UnitSample, clusters_for, sample_unit
+from speechstrata.analysis.sampling import UnitSample, abx_blocks, clusters_for, sample_abx, sample_unit
 from speechstrata.analysis.spans import Spans, Unit
 from speechstrata.analysis.vectors import WordVectors
 from speechstrata.errors import TooFewSamplesError
 from speechstrata.seeds import generator
 
 Rows = NDArray[np.int64]
+
+#: Parts of a probe's cross-validation, where there are so many speakers or utterances.
+PROBE_PARTS = 10
+#: A probe's parts are disjoint in speakers where there are so many, and none has a larger share of the spans.
+FEWEST_SPEAKERS = 5
+LARGEST_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -65,13 +71,47 @@ class Clustering:
 
 
 @dataclass(frozen=True)
+class AbxRows:
+    """The rows of an ABX score, and what decides which of them make a triple.
+
+    Attributes:
+        variant: "" or the subset of speakers.
+        rows: (n,) which rows of the store.
+        labels: (n,) the phone.
+        contexts: (n,) the pair of neighbours, or 0.
+        speakers: (n,) the speaker.
+        warning: why a score of these rows should be read with care.
+    """
+
+    variant: str
+    rows: Rows
+    labels: NDArray[np.int64]
+    contexts: NDArray[np.int64]
+    speakers: NDArray[np.int64]
+    warning: str
+
+
+@dataclass(frozen=True)
 class UnitSet:
-    """All that is computed from one unit's rows in one sample set."""
+    """All that is computed from one unit's rows in one sample set.
+
+    Attributes:
+        unit: which.
+        number: of the sample set.
+        views: for CCA.
+        clusterings: for mutual information.
+        similarities: for CKA; their parts play no role.
+        probes: for linear probes; their parts are disjoint in what ``reference`` names.
+        abx: for phone discrimination.
+    """
 
     unit: Unit
     number: int
     views: tuple[View, ...]
     clusterings: tuple[Clustering, ...]
+    similarities: tuple[View, ...] = ()
+    probes: tuple[View, ...] = ()
+    abx: tuple[AbxRows, ...] = ()
 
 
 def _compact(labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], Rows]:
@@ -132,6 +172,47 @@ def _clustering(spans: Spans, plan: RowPlan, sample: UnitSample, variant: str, p
     )
 
 
+def _probe_groups(spans: Spans, used: Rows, config: AnalysisConfig) -> tuple[str, NDArray[np.int64]]:
+    """What parts of a probe are disjoint in ("speakers" or "utterances"), and it for each utterance, (n_utterances,).
+
+    Args:
+        spans: of the unit.
+        used: the spans of all sample sets, so that every set makes the same choice.
+        config: ``probe_split``.
+    """
+    utterances = np.arange(len(spans.utterance_ids))
+    names, speakers = np.unique(np.array(spans.speakers), return_inverse=True)
+    counts = np.bincount(speakers[spans.utterance[used]], minlength=len(names))
+    known = not counts[names == ""].any()
+    carried = known and np.count_nonzero(counts) >= FEWEST_SPEAKERS and counts.max() <= LARGEST_SHARE * counts.sum()
+    if config.probe_split == "speaker" or (config.probe_split == "auto" and carried):
+        return "speakers", speakers.astype(np.int64)
+    return "utterances", utterances
+
+
+def _probe_view(
+    view: View, spans: Spans, plan: RowPlan, groups: tuple[str, NDArray[np.int64]], rng: np.random.Generator
+) -> View:
+    """A one-hot view whose parts are disjoint in speakers or utterances."""
+    reference, group_of_utterance = groups
+    group = group_of_utterance[spans.utterance[plan.spans_of_rows[view.rows]]]
+    parts = grouped_parts(group, rng, n_parts=min(PROBE_PARTS, len(np.unique(group))))
+    return replace(view, score=f"probe-{spans.unit}", reference=f"disjoint {reference}", parts=parts)
+
+
+def _abx_rows(spans: Spans, plan: RowPlan, chosen: Rows, variant: str, config: AnalysisConfig) -> AbxRows:
+    contexts, speakers = abx_blocks(spans, config.abx_context)
+    unknown = any(spans.speakers[utterance] == "" for utterance in np.unique(spans.utterance[chosen]))
+    return AbxRows(
+        variant,
+        plan.rows_of(chosen),
+        spans.label[chosen],
+        contexts[chosen],
+        speakers[chosen],
+        "speakers are not known: triples may mix them" if unknown else "",
+    )
+
+
 def draw_samples(
     spans: Spans,
     protocol: Protocol,
@@ -145,13 +226,16 @@ def draw_samples(
         samples = {"": sample_unit(spans, protocol, splits, config.seed, number)}
         for variant, allowed in subsets.items():
             samples[variant] = sample_unit(spans, protocol, splits, config.seed, number, allowed)
+        if f"abx-{spans.unit}" in config.scores:
+            for variant, sample in samples.items():
+                samples[variant] = replace(sample, abx=sample_abx(spans, config, number, subsets.get(variant)))
         drawn.append(samples)
     return drawn
 
 
 def row_plan(spans: Spans, drawn: Sequence[Mapping[str, UnitSample]]) -> RowPlan:
     """A row for every span that some sample uses."""
-    used = [part for samples in drawn for s in samples.values() for part in (s.cca, s.fit, s.evaluate)]
+    used = [part for samples in drawn for s in samples.values() for part in (s.cca, s.fit, s.evaluate, s.abx)]
     return RowPlan(spans, np.unique(np.concatenate(used)) if used else np.zeros(0, dtype=np.int64))
 
 
@@ -173,14 +257,26 @@ def unit_sets(
     """
     spans = plan.spans
     sets = []
+    groups = {
+        variant: _probe_groups(spans, np.concatenate([samples[variant].cca for samples in drawn]), config)
+        for variant in (drawn[0] if drawn else ())
+    }
     for number, samples in enumerate(drawn):
         views: list[View] = []
         clusterings: list[Clustering] = []
+        similarities: list[View] = []
+        probes: list[View] = []
         for variant, sample in samples.items():
             purpose = (spans.unit, number, variant)
-            if f"cca-{spans.unit}" in config.scores and len(sample.cca):
-                rng = generator(config.seed, "parts", *purpose)
-                views.append(_one_hot_view(spans, plan, sample.cca, variant, rng))
+            if len(sample.cca):
+                view = _one_hot_view(spans, plan, sample.cca, variant, generator(config.seed, "parts", *purpose))
+                if f"cca-{spans.unit}" in config.scores:
+                    views.append(view)
+                if f"cka-{spans.unit}" in config.scores:
+                    similarities.append(replace(view, score=f"cka-{spans.unit}"))
+                if f"probe-{spans.unit}" in config.scores:
+                    rng = generator(config.seed, "probe parts", *purpose)
+                    probes.append(_probe_view(view, spans, plan, groups[variant], rng))
             if f"mi-{spans.unit}" in config.scores:
                 clustering = _clustering(spans, plan, sample, variant, protocol)
                 if clustering is not None:
@@ -189,5 +285,20 @@ def unit_sets(
             for score, given in vectors.items():
                 rng = generator(config.seed, "vectors", score, number)
                 views += _vector_views(score, given, spans, plan, samples[""].cca, config.controls, rng)
-        sets.append(UnitSet(spans.unit, number, tuple(views), tuple(clusterings)))
+        abx = [
+            _abx_rows(spans, plan, sample.abx, variant, config)
+            for variant, sample in samples.items()
+            if f"abx-{spans.unit}" in config.scores
+        ]
+        sets.append(
+            UnitSet(
+                spans.unit,
+                number,
+                tuple(views),
+                tuple(clusterings),
+                tuple(similarities),
+                tuple(probes),
+                tuple(abx),
+            )
+        )
     return sets

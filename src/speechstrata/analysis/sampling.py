@@ -1,10 +1,12 @@
 """Which spans and utterances a score is computed from: explicit, seeded, and saved with the run."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from speechstrata.analysis.abx import neighbours
 from speechstrata.analysis.config import (
     PUBLISHED,
     PUBLISHED_SAMPLE_FLOOR,
@@ -29,11 +31,13 @@ class UnitSample:
         cca: for the correlation scores.
         fit: for training the k-means of the mutual information; from other utterances than ``evaluate``.
         evaluate: for estimating the mutual information.
+        abx: for phone discrimination.
     """
 
     cca: Indices
     fit: Indices
     evaluate: Indices
+    abx: Indices = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
 
 def choose_types(spans: Spans, protocol: Protocol) -> Indices:
@@ -98,6 +102,47 @@ def sample_unit(
     fit_rows, evaluate = rows[in_fit], rows[~in_fit]
     fit = fit_rows[per_type(spans.label[fit_rows], fit_limit, generator(seed, "fit", spans.unit, number))]
     return UnitSample(cca=cca, fit=fit, evaluate=evaluate)
+
+
+def abx_blocks(spans: Spans, context: Literal["within", "any"]) -> tuple[Indices, Indices]:
+    """What A, B and X of an ABX triple share: for every span its context, and its speaker, (n,) integers each.
+
+    Contexts are pairs of neighbours ("within"; see ``abx.neighbours``), or all 0 ("any").
+    """
+    contexts = np.zeros(len(spans), dtype=np.int64)
+    if context == "within":
+        contexts = neighbours(spans.utterance, spans.start, spans.end, spans.label).astype(np.int64)
+    _, speaker = np.unique(np.array(spans.speakers), return_inverse=True)
+    return contexts, speaker.astype(np.int64)[spans.utterance]
+
+
+def sample_abx(spans: Spans, config: AnalysisConfig, number: int, allowed: NDArray[np.bool_] | None = None) -> Indices:
+    """The spans of one sample of abx-phone: whole contexts (of one speaker each) that hold a triple.
+
+    Args:
+        spans: the corpus's phones.
+        config: the sizes, the context and the seed.
+        number: of the sample set.
+        allowed: (n,) restricts the sample to these spans.
+    """
+    context, speaker = abx_blocks(spans, config.abx_context)
+    usable = np.arange(len(spans)) if allowed is None else np.flatnonzero(allowed)
+    if not len(usable):
+        return usable.astype(np.int64)
+    _, block = np.unique(np.stack([context, speaker])[:, usable], axis=1, return_inverse=True)
+    block = block.reshape(-1).astype(np.int64)
+    _, group = np.unique(np.stack([block, spans.label[usable]]), axis=1, return_inverse=True)
+    group = group.reshape(-1).astype(np.int64)
+    block_of_group = np.zeros(int(group.max()) + 1, dtype=np.int64)
+    block_of_group[group] = block
+    phones = np.bincount(block_of_group, minlength=int(block.max()) + 1)
+    repeated = np.zeros(len(phones), dtype=bool)
+    repeated[block_of_group[np.bincount(group) >= 2]] = True
+    eligible = np.flatnonzero((phones >= 2) & repeated)
+    rng = generator(config.seed, "abx", number)
+    chosen = np.isin(block, rng.permutation(eligible)[: config.abx_contexts])
+    rows = np.flatnonzero(chosen)
+    return usable[rows[per_type(group[rows], config.abx_per_phone, rng)]]
 
 
 def sample_frames(n_utterances: int, protocol: Protocol, sample_sets: int, seed: int) -> list[Indices]:

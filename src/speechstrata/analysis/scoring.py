@@ -126,13 +126,14 @@ def sentence_tasks(layer: str, store: RowStore, sts: SentencePairs) -> list[Task
     return [Task(layer, "spoken-sts", 0, compute)]
 
 
-def _finite(*arrays: NDArray) -> NDArray[np.bool_]:
+def finite_rows(*arrays: NDArray) -> NDArray[np.bool_]:
     """Which rows are finite in every array: those of utterances that could not be read are NaN."""
     finite = [np.isfinite(array.reshape(len(array), -1)).all(axis=1) for array in arrays]
     return np.asarray(np.logical_and.reduce(finite))
 
 
-def _left_out(kept: NDArray[np.bool_]) -> str:
+def left_out(kept: NDArray[np.bool_]) -> str:
+    """A warning that says how many rows are not in ``kept``; "" where all are."""
     missing = int((~kept).sum())
     return f"{missing} of {len(kept)} spans left out: their states are missing or not finite" if missing else ""
 
@@ -147,7 +148,7 @@ def _score_views(
         key = (id(view.rows), id(view.parts))
         if key not in shared:
             x = rows[view.rows]
-            kept = _finite(x)
+            kept = finite_rows(x)
             if not kept.any():
                 raise TooFewSamplesError("no state is finite", "look at the model, or at the audio")
             shared[key] = PartedRows(x[kept], view.parts[kept]), kept
@@ -175,7 +176,7 @@ def _score_views(
                 n=result.n,
                 baseline=result.baseline,
                 classes=view.classes,
-                warning="; ".join(filter(None, [result.warning, _left_out(kept)])),
+                warning="; ".join(filter(None, [result.warning, left_out(kept)])),
             )
         )
     return scores
@@ -187,7 +188,7 @@ def _score_clusterings(
     scores = []
     for each in clusterings:
         fit, evaluate = rows[each.fit], rows[each.evaluate]
-        fit_kept, kept = _finite(fit), _finite(evaluate)
+        fit_kept, kept = finite_rows(fit), finite_rows(evaluate)
         result = mutual_information(
             fit[fit_kept],
             evaluate[kept],
@@ -209,7 +210,7 @@ def _score_clusterings(
                 baseline=result.baseline if config.controls else None,
                 classes=each.classes,
                 k=each.k,
-                warning=_left_out(kept),
+                warning=left_out(kept),
             )
         )
     return scores

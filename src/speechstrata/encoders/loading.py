@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from speechstrata.encoders.averaged import AveragedEncoder, parse_averaged
 from speechstrata.encoders.base import SpeechEncoder
 from speechstrata.encoders.registry import (
     BUILT_IN,
@@ -31,7 +32,8 @@ def load_encoder(
 
     Args:
         name_or_path: ``moonshine-tiny`` (pretrained; needs the extra ``demo``), ``fbank`` (the log-mel control), a
-            Hugging Face folder, a hub name such as ``facebook/hubert-base-ls960``, or a checkpoint file.
+            Hugging Face folder, a hub name such as ``facebook/hubert-base-ls960``, or a checkpoint file; or
+            ``averaged:40ms:`` and any of these, for its states averaged to one every 40 ms.
         device: where it runs, e.g. "cpu", "cuda", "cuda:1".
         dtype: "float32", or "bfloat16" for automatic mixed precision (float32 weights, states in float32).
         control: "random" re-initialises the architecture by its own scheme; its name gets "+random".
@@ -49,6 +51,18 @@ def load_encoder(
     if control not in (None, "random"):
         raise EncoderError(f"unknown control {control!r}", 'use "random", or leave it out')
     source = str(name_or_path)
+    averaged = parse_averaged(source)
+    if averaged is not None:
+        inner = load_encoder(
+            averaged.source,
+            device=device,
+            dtype=dtype,
+            control=control,
+            seed=seed,
+            normalize=normalize,
+            unnormed=unnormed,
+        )
+        return AveragedEncoder(inner, averaged.milliseconds, f"{source}+random" if control else source)
     entry, config = _resolve(source)
     request = LoadRequest(
         source=source,

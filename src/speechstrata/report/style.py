@@ -69,11 +69,17 @@ def mark_size(stride_ms: float) -> float:
     return 4.0 if stride_ms < 30 else 5.25 if stride_ms < 60 else 6.5
 
 
+#: What a time-averaged model's name begins with: it tells the model from the one that is averaged.
+_AVERAGED = re.compile(r"averaged:[0-9.]+ms:")
+
+
 def shorten(label: str, limit: int = 30) -> str:
     """A label that fits a figure: the end of a path or of a long name, which tells models apart best."""
     label = "".join(character if character.isprintable() else " " for character in label)
     if len(label) <= limit:
         return label
+    if (averaged := _AVERAGED.match(label)) is not None:
+        return averaged[0] + shorten(label[averaged.end() :], max(limit - averaged.end(), 12))
     tail = label.rsplit("/", 1)[-1]
     return tail if 0 < len(tail) <= limit else "\u2026" + label[1 - limit :]
 

@@ -53,11 +53,16 @@ function glanceCell(model, curveOf, present) {
     const other = beside(top, model.label, variant.name, top.layer);
     if (other) lines.push(`${variant.title.replace("control: ", "").replace(/^word /, "")} ${number(other.mean)}`);
   }
-  if (top.baseline !== null) lines.push(`labels permuted ${number(top.baseline)}`);
+  if (top.baseline !== null) lines.push(`${baselineOf(top).replace("permutation baseline", "labels permuted")} ${number(top.baseline)}`);
   return make("td", { title: describe(top).join("\n") }, make("b", {}, number(top.mean)), lines.map((line) => make("small", {}, line)));
 }
 
-const short = (label) => (label.length <= 28 ? label : label.split("/").pop().length <= 28 ? label.split("/").pop() : `\u2026${label.slice(-27)}`);
+const short = (label) => {
+  const averaged = label.length > 28 ? (label.match(/^averaged:[0-9.]+ms:/) ?? [""])[0] : "";
+  const name = label.slice(averaged.length);
+  const tail = name.split("/").pop();
+  return averaged + (name.length <= 28 ? name : tail.length <= 28 ? tail : `\u2026${name.slice(-27)}`);
+};
 function isLast(point) {
   const steps = modelOf.get(point.model).steps;
   return point.step === null || point.step === steps[steps.length - 1];
