@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 import polars as pl
 
+from speechstrata.report.glossary import entry
 from speechstrata.report.merge import Setting
 
 _UNITS = {"sentence": "sentence pairs"}
@@ -67,5 +68,6 @@ def context_text(rows: pl.DataFrame, setting: Setting, controls: Collection[str]
         parts.append("larger mark: lower resolution")
     parts.append("dashed: controls" if rows["model"].is_in(list(controls)).any() else "no control was measured")
     if rows["baseline"].is_not_null().any():
-        parts.append("dotted: permutation baseline")
+        names = [entry(score).baseline for score in rows.filter(pl.col("baseline").is_not_null())["score"].unique()]
+        parts.append(f"dotted: {', '.join(sorted(set(names)))}")
     return " · ".join(parts)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from speechstrata.errors import InputError
+from speechstrata.report.excess import excess_over_controls, latex_excess, write_excess_csv
 from speechstrata.report.latex import write_latex
 from speechstrata.report.merge import merge_runs
 from speechstrata.report.runs import read_run
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def build_report(run_dirs: Sequence[Path], output: Path | None = None) -> Path:
-    """Write ``index.html``, ``scores.csv``, ``tables.tex`` and ``figures/`` for one or several runs.
+    """Write the page, ``scores.csv``, ``above-controls.csv``, ``tables.tex`` and ``figures/`` of one or several runs.
 
     Args:
         run_dirs: run folders, as ``analyze`` leaves them; several are compared.
@@ -40,7 +41,9 @@ def build_report(run_dirs: Sequence[Path], output: Path | None = None) -> Path:
 
     summary = summarize(merged.scores)
     write_csv(summary, merged, target / "scores.csv")
-    write_latex(merged, summary, target / "tables.tex")
+    excess = excess_over_controls(merged)
+    write_excess_csv(excess, merged, target / "above-controls.csv")
+    write_latex(merged, summary, target / "tables.tex", latex_excess(excess, merged))
     figures = write_figures(merged, summary, target / "figures")
     return write_page(merged, summary, figures, target / "index.html")
 

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+#: The usual baseline: the same score with the labels, or the rows of the second view, permuted.
+PERMUTED = "permutation baseline"
+
 
 @dataclass(frozen=True)
 class ScoreEntry:
@@ -17,6 +20,7 @@ class ScoreEntry:
         not_means: what it does not say.
         controls: what to read it against (goes on from "Read it against:").
         ranked: whether the layer with the highest value is worth naming.
+        baseline: what the ``baseline`` column holds for it.
     """
 
     name: str
@@ -28,9 +32,11 @@ class ScoreEntry:
     not_means: str
     controls: str
     ranked: bool = True
+    baseline: str = PERMUTED
 
 
 _CCA = "PWCCA score"
+_CKA = "Linear CKA"
 _BESIDE = (
     "fbank (what the signal itself gives) and the same architecture with random weights (what its shape gives "
     "untrained)."
@@ -166,6 +172,63 @@ GLOSSARY: tuple[ScoreEntry, ...] = (
         "similar length.",
         _BESIDE,
     ),
+    ScoreEntry(
+        "cka-mel",
+        "Log-mel filterbank (CKA)",
+        ("CKA", "mel"),
+        _CKA,
+        "frame",
+        "How alike the layer and the 80-bin log-mel filterbank arrange the frames: CCA's question, but every "
+        "direction counts by its variance.",
+        "Not what a linear map could find: a few directions with a large variance decide it.",
+        _BESIDE,
+    ),
+    ScoreEntry(
+        "cka-phone",
+        "Phone identity (CKA)",
+        ("CKA", "phone"),
+        _CKA,
+        "phone",
+        "How far the phones lie apart in the layer as it is, every direction counting by its variance.",
+        "Not what a linear map could find: the same layer after a rescaling of its dimensions scores otherwise. Low "
+        "values are usual, and only differences say something.",
+        _BESIDE,
+    ),
+    ScoreEntry(
+        "cka-word",
+        "Word identity (CKA)",
+        ("CKA", "word"),
+        _CKA,
+        "word",
+        "How far the frequent words lie apart in the layer as it is, every direction counting by its variance.",
+        "Not meaning, and not comparable between samples of different word types.",
+        _BESIDE,
+    ),
+    ScoreEntry(
+        "probe-phone",
+        "Phone identity (linear probe)",
+        ("probe", "phone"),
+        "Accuracy",
+        "phone",
+        "How often a linear classifier tells the phone of a span by a speaker (or in an utterance) that it was "
+        "not trained on.",
+        "Not phone recognition: the boundaries are given. It depends on the number of training spans beside the "
+        "dimensions of the layer.",
+        "the majority class; then fbank and random weights.",
+        baseline="majority class",
+    ),
+    ScoreEntry(
+        "abx-phone",
+        "Phone discrimination (ABX)",
+        ("ABX", "phone"),
+        "1 \u2212 ABX error",
+        "phone",
+        "How often two instances of a phone are nearer to each other (cosine) than to another phone of the same "
+        "speaker and neighbours. Nothing is trained.",
+        "Not what a linear map could find: directions that say nothing of phones add to the distance.",
+        "chance, which is .5; then fbank and random weights.",
+        baseline="chance",
+    ),
 )
 
 ENTRIES = {entry.name: entry for entry in GLOSSARY}
@@ -183,6 +246,10 @@ VARIANTS: dict[str, tuple[str, str]] = {
     ),
     "speakers-train": ("speakers of the training data", "Speakers that the model was trained on."),
     "speakers-heldout": ("held-out speakers", "Speakers that the model has never heard."),
+    "debiased": (
+        "without bias",
+        "The unbiased estimate: 0 on average for unrelated views, whatever the number of spans.",
+    ),
     "null-kept": (
         "null direction kept",
         "As the published code scores it: the one-hot view's null direction is kept, with rounding noise as its "
@@ -205,8 +272,8 @@ CONTROLS: tuple[tuple[str, str], ...] = (
     ),
     (
         "permutation baseline",
-        "Mutual information after the labels have been shuffled: what counting alone gives with this many "
-        "samples and clusters. "
+        "The score after the labels have been shuffled: what counting alone gives with this many "
+        "samples and clusters (for a probe the majority class, for ABX chance). "
         "A dotted curve in the model\u2019s colour.",
     ),
 )

@@ -1,5 +1,6 @@
 """The scores as LaTeX tables (booktabs)."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -10,8 +11,15 @@ from speechstrata.report.merge import Merged
 from speechstrata.report.tables import SPREAD, best_layers, last_steps
 
 
-def write_latex(merged: Merged, summary: pl.DataFrame, file: Path) -> None:
-    """The same tables in LaTeX (booktabs), one per encoder and setting; the best layer is bold."""
+def write_latex(merged: Merged, summary: pl.DataFrame, file: Path, further: Sequence[str] = ()) -> None:
+    """The same tables in LaTeX (booktabs), one per encoder and setting; the best layer is bold.
+
+    Args:
+        merged: the runs.
+        summary: their points.
+        file: to write.
+        further: tables to put behind these.
+    """
     final = last_steps(summary).filter(pl.col("variant") == "")
     parts = ["% \\usepackage{booktabs}", f"% Means over sample sets; in brackets: {SPREAD}."]
     for setting in merged.settings:
@@ -19,7 +27,7 @@ def write_latex(merged: Merged, summary: pl.DataFrame, file: Path) -> None:
         for model in here["model"].unique(maintain_order=True):
             own = here.filter(pl.col("model") == model)
             parts.append(_latex_table(own, f"{model}: {setting.title}."))
-    write_text(file, "\n\n".join(parts) + "\n")
+    write_text(file, "\n\n".join([*parts, *further]) + "\n")
 
 
 def _latex_table(own: pl.DataFrame, caption: str) -> str:

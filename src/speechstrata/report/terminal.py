@@ -7,7 +7,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from speechstrata.report.glossary import VARIANTS, entry
+from speechstrata.report.glossary import PERMUTED, VARIANTS, entry
 from speechstrata.report.merge import Merged, Subject
 from speechstrata.report.style import shorten
 from speechstrata.report.tables import best_layers, last_steps
@@ -243,5 +243,9 @@ def _control_rows(
     for variant, name in _VARIANT_ROWS.items():
         if variant in VARIANTS and variant in shown["variant"]:
             rows.append((name, highest(shown.filter(mine & (pl.col("variant") == variant)), "mean")))
-    rows.append(("labels permuted", highest(shown.filter(mine & main), "baseline")))
+    baselines = shown.filter(mine & main & pl.col("baseline").is_not_null())
+    for name in sorted({entry(score).baseline for score in baselines["score"]}, key=lambda name: name != PERMUTED):
+        scores = [score for score in baselines["score"].unique() if entry(score).baseline == name]
+        title = "labels permuted" if name == PERMUTED else name
+        rows.append((title, highest(baselines.filter(pl.col("score").is_in(scores)), "baseline")))
     return rows

@@ -252,7 +252,7 @@ function drawLegend() {
   for (const [variant, name] of Object.entries({ "vectors-permuted": "dotted", "types-disjoint": "dash-dot" })) {
     if (chosen.variants.has(variant) && variants.includes(variant)) keys.push(`${name}: ${variantOf(variant).title.replace("control: ", "")}`);
   }
-  if (points.some((point) => point.baseline !== null)) keys.push("finely dotted: permutation baseline");
+  if (points.some((point) => point.baseline !== null)) keys.push(`finely dotted: ${[...new Set(points.filter((point) => point.baseline !== null).map(baselineOf))].join(", ")}`);
   byId("legend").replaceChildren(...entries);
   byId("key").textContent = keys.join(" \u00b7 ");
 }

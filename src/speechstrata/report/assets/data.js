@@ -26,6 +26,7 @@ const points = report.points.mean.map((_, row) => {
 const modelOf = new Map(report.models.map((model) => [model.label, model]));
 const settingOf = new Map(report.settings.map((setting) => [setting.key, setting]));
 const scoreOf = new Map(report.scores.map((score) => [score.name, score]));
+const baselineOf = (point) => scoreOf.get(point.score).baseline;
 const allSteps = [...new Set(points.map((point) => point.step).filter((step) => step !== null))].sort((a, b) => a - b);
 const variants = report.variants.map((variant) => variant.name);
 
@@ -119,7 +120,7 @@ function controlsBeside(point) {
     const other = beside(point, point.model, variant.name, point.layer);
     if (other) lines.push(`${variant.title.replace("control: ", "")}: ${number(other.mean)}`);
   }
-  if (point.baseline !== null) lines.push(`permutation baseline: ${number(point.baseline)}`);
+  if (point.baseline !== null) lines.push(`${baselineOf(point)}: ${number(point.baseline)}`);
   return lines;
 }
 
