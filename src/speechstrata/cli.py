@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from jsonargparse import ArgumentParser
 
 from speechstrata import __version__
-from speechstrata.commands import analysis, corpora, networks, training
+from speechstrata.commands import analysis, corpora, networks, probes, training
 from speechstrata.commands.command import Command
 from speechstrata.errors import SpeechstrataError
 
@@ -20,6 +20,7 @@ COMMANDS: dict[str, Command] = {
     **corpora.COMMANDS,
     **networks.COMMANDS,
     **training.COMMANDS,
+    **probes.COMMANDS,
 }
 
 
@@ -34,8 +35,8 @@ def build_parser() -> ArgumentParser:
     subcommands = parser.add_subcommands(required=True, title="commands", description=None)
     for name, command in COMMANDS.items():
         subparser = ArgumentParser(description=command.summary[0].upper() + command.summary[1:] + ".")
-        command.arguments(subparser)
         subcommands.add_subcommand(name, subparser, help=command.summary)
+        command.arguments(subparser)  # afterwards: a command may have actions of its own
     return parser
 
 

@@ -106,6 +106,28 @@ def test_a_killed_run_continues_to_the_same_bits(
         assert torch.equal(ours["state_dict"][name], value)
 
 
+def test_a_run_without_validation_continues_with_the_next_step(
+    cuts: list[Any], settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configured(settings, data={"validation_share": 0.0}, optimizer={"steps": 20})
+    whole = pretrain_cuts(config, cuts, tmp_path / "whole")
+    real, saved = torch.save, []
+
+    def stops(content: Any, path: Path) -> None:
+        if len(saved) == 1:
+            raise OSError(28, "No space left on device")
+        saved.append(path)
+        real(content, path)
+
+    monkeypatch.setattr(checkpoints.torch, "save", stops)
+    with pytest.raises(SpeechstrataError, match="No space left"):
+        pretrain_cuts(config, cuts, tmp_path / "stopped")
+    monkeypatch.undo()
+    torch.set_num_threads(1)
+    pretrain_cuts(config, cuts, tmp_path / "stopped")
+    assert (tmp_path / "stopped/train.csv").read_bytes() == (whole / "train.csv").read_bytes()
+
+
 @pytest.mark.slow
 def test_two_processes_give_the_curve_of_one(
     whole_run: Path, cuts: list[Any], settings: dict[str, Any], tmp_path: Path

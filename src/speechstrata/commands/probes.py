@@ -12,8 +12,8 @@ def _arguments(parser: ArgumentParser) -> None:
     actions = parser.add_subcommands(required=True, title="actions", description=None)
     for name, (summary, arguments, _) in _ACTIONS.items():
         action = ArgumentParser(description=summary[0].upper() + summary[1:] + ".")
-        arguments(action)
         actions.add_subcommand(name, action, help=summary)
+        arguments(action)
 
 
 def _run(arguments: Namespace) -> None:

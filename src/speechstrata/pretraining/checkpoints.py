@@ -70,6 +70,12 @@ class KeepCheckpoints(lightning.Callback):
             if self._keep_every and step % self._keep_every == 0:
                 link(last, self._folder / f"step-{step:07d}.ckpt")
 
+    def on_save_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """For Lightning."""
+        end_round(checkpoint)
+
     def state_dict(self) -> dict[str, Any]:
         """For the checkpoint."""
         return {"best_loss": self.best_loss, "best_step": self.best_step}
@@ -77,6 +83,16 @@ class KeepCheckpoints(lightning.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """From the checkpoint."""
         self.best_loss, self.best_step = state_dict["best_loss"], state_dict["best_step"]
+
+
+def end_round(checkpoint: dict[str, Any]) -> None:
+    """Let a checkpoint that is saved at the end of an epoch begin with a new epoch.
+
+    Lightning's own note says "in the middle, after the last batch"; unless validation runs at that very place, a
+    resumed run then takes one batch more than an undisturbed one.
+    """
+    progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]
+    progress.update(dict.fromkeys(progress, 0))
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -116,7 +116,7 @@ class StateCache:
         """The states of a cut: (frames, layers, dim), or (1, layers, dim) where pooled."""
         start, rows = self._start[number], self._rows[number]
         block = self._open(int(self._shard[number]))[start : start + rows]
-        return np.asarray(block, dtype=np.float32)
+        return np.array(block, dtype=np.float32)
 
     def _load(self, shard: int) -> NDArray[np.floating]:
         array: NDArray[np.floating] = np.load(_shard(self._folder, shard), mmap_mode="r")

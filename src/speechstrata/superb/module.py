@@ -8,6 +8,7 @@ import lightning.pytorch as lightning
 import torch
 from torch import Tensor, nn
 
+from speechstrata.pretraining.checkpoints import end_round
 from speechstrata.seeds import derived_seed
 from speechstrata.superb.data import Batch
 from speechstrata.superb.featurizer import Featurizer
@@ -143,6 +144,12 @@ class Rounds(lightning.Callback):
     def best(self) -> dict[str, Any]:
         """The row of the best evaluation, the earliest of equals."""
         return max(self.history, key=lambda row: self._sign * row["metrics"][self._metric])
+
+    def on_save_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """For Lightning."""
+        end_round(checkpoint)
 
     def state_dict(self) -> dict[str, Any]:
         """For the checkpoint."""

@@ -10,6 +10,8 @@ from speechstrata.seeds import generator
 
 #: Examples of like length are drawn from windows of so many batches.
 _WINDOW = 50
+#: Lengths are taken for longer or shorter by about this share when examples of like length are put together.
+_NOISE = 0.1
 
 
 class BatchOrder:
@@ -48,6 +50,8 @@ class BatchOrder:
         window = self._size * _WINDOW
         for start in range(0, len(order), window):
             part = order[start : start + window]
-            part = part[np.argsort(self._lengths[part], kind="stable")]
+            # without the noise, a small corpus would have the same batches in every epoch
+            nearly = self._lengths[part] * np.exp(_NOISE * random.standard_normal(len(part)))
+            part = part[np.argsort(nearly, kind="stable")]
             batches += [part[first : first + self._size] for first in range(0, len(part), self._size)]
         return [batches[index] for index in random.permutation(len(batches))]

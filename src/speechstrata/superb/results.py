@@ -115,7 +115,7 @@ def weights_table(runs: Sequence[ProbeRun]) -> pl.DataFrame:
 
 
 def summary_table(runs: Sequence[ProbeRun]) -> str:
-    """The paper's Table 2 from these runs, as Markdown: mean over seeds ± their standard deviation on the ``test`` split.
+    """The paper's Table 2 from these runs, as Markdown: means over seeds ± standard deviations, ``test`` split.
 
     What is mini, or had fewer steps than its recipe, is said beneath.
     """

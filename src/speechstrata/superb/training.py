@@ -117,8 +117,7 @@ def _fit(setting: Any, output: Path) -> tuple[Any, float]:
     done = int(read_checkpoint(last)["global_step"]) if last.exists() else 0
 
     def evaluate(trained: Any) -> dict[str, float]:
-        rows = predictions(trained, dev, recipe, subset)
-        found: dict[str, float] = task.score(rows, labels, task.tune(rows, labels))
+        found: dict[str, float] = task.score(predictions(trained, dev, recipe, subset), labels, {})
         return found
 
     def save(trainer: Any, is_best: bool) -> None:
@@ -236,6 +235,28 @@ def load_probe(setting: Any, output: Path) -> Any:
     probe = Probe(setting.task, setting.labels, setting.recipe, setting.choice, setting.config.seed)
     probe.load_state_dict({name.removeprefix("probe."): value for name, value in state.items()})
     return probe.to(setting.config.device)
+
+
+def evaluate_run(output: Path | str, split: str, corpus: str | None = None) -> dict[str, float]:
+    """A finished run's metrics on a split of its corpus, or of another corpus for the same task.
+
+    The decision's settings are those that the run chose on its own dev split.
+
+    Raises:
+        InputError: no finished run, or no such split.
+    """
+    from speechstrata.superb.evaluation import evaluate_on
+    from speechstrata.superb.setting import Setting
+
+    output = Path(output)
+    result = read_json(output / RESULT)
+    inputs, config = read_inputs(output)
+    cache = Path(inputs.cache) if inputs.cache else output.parent / "cache"
+    own = Setting(inputs, config, cache)
+    other = own if corpus is None else Setting(replace(inputs, corpus=corpus), config, cache)
+    other.labels = own.labels  # the head's outputs mean what the run's training split said
+    metrics, _ = evaluate_on(load_probe(own, output), other.split(split), own.recipe, result["decision"])
+    return metrics
 
 
 def read_inputs(output: Path) -> tuple[ProbeInputs, ProbeConfig]:

@@ -19,10 +19,11 @@ _FILE = "corpus.json"
 class ProbeCorpus:
     """The examples of a task, one per cut.
 
-    Where the labels are: ``asr``: the supervision's ``text``. ``sf``: the text, and ``words`` and ``slots`` (``O`` or a slot's
-    name, for each word) in the supervision's ``custom``. ``ic``: ``intent``, a label for each label set, in its ``custom``.
-    ``ks``: ``keyword`` in its ``custom``. ``sd``: one supervision for each stretch of speech, with ``speaker``, ``start`` and
-    ``duration``. ``se``: the cut is the noisy recording; ``clean`` in the cut's ``custom`` is a recording of the same length.
+    Where the labels are: ``asr``: the supervision's ``text``. ``sf``: the text, and ``words`` and ``slots`` (``O`` or a
+    slot's name, for each word) in the supervision's ``custom``. ``ic``: ``intent``, a label for each label set, in its
+    ``custom``. ``ks``: ``keyword`` in its ``custom``. ``sd``: one supervision for each stretch of speech, with
+    ``speaker``, ``start`` and ``duration``. ``se``: the cut is the noisy recording; ``clean`` in the cut's ``custom``
+    is a recording of the same length.
 
     Attributes:
         task: short name of the task.

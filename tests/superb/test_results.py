@@ -1,0 +1,69 @@
+"""Tables and figures of probe runs, from their folders."""
+
+from pathlib import Path
+
+import pytest
+
+from speechstrata.errors import InputError
+from speechstrata.files import write_json
+from speechstrata.superb.figure import weights_figure, write_figure
+from speechstrata.superb.results import find_runs, metrics_table, remarks, summary_table, weights_table
+
+
+def run(folder: Path, task: str, seed: int, metrics: dict[str, float], **more: object) -> None:
+    layers = [
+        {"name": f"T{n}", "stride_ms": 20.0 * (1 + n % 2), "weight": 0.25, "mean_norm": 2.0, "weight_times_norm": 0.25}
+        for n in range(4)
+    ]
+    write_json(folder / "config.json", {})
+    write_json(
+        folder / "result.json",
+        {
+            "task": task, "model": "some/where/tiny/model", "corpus": "mini-x", "mini": True, "seed": seed,
+            "budget": 1.0, "recipe": {"steps": 10, "learning_rate": 1e-3}, "best_step": 10, "test": {"test": metrics},
+            "layers": layers, "seconds": {"all": 1.0}, **more,
+        },
+    )  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for seed, wer in enumerate((0.4, 0.5)):
+        run(tmp_path / f"asr-{seed}", "asr", seed, {"wer": wer, "cer": 0.2})
+    run(tmp_path / "ks-0", "ks", 0, {"accuracy": 0.9}, budget=0.5)
+    return tmp_path
+
+
+def test_the_table_has_means_and_spreads_in_the_units_of_the_field(folder: Path) -> None:
+    text = summary_table(find_runs([folder]))
+    assert "| tiny | 45.00 ± 7.07 | 20.00 ± 0.00 | 90.00 |" in text
+    assert "not comparable with published SUPERB numbers" in text
+    assert "0.5 of their recipe" in text
+
+
+def test_tables_are_tidy(folder: Path) -> None:
+    runs = find_runs([folder])
+    assert metrics_table(runs).shape == (5, 13)
+    assert weights_table(runs).shape == (12, 10)
+    assert weights_table(runs)["layer"].unique().sort().to_list() == ["T0", "T1", "T2", "T3"]
+
+
+def test_a_sweep_counts_as_its_best_run(folder: Path) -> None:
+    result = find_runs([folder / "asr-0"])[0].result
+    for rate in ("1", "2"):
+        run(folder / "sweep" / f"lr-{rate}", "asr", 0, {"wer": 0.1})
+    write_json(folder / "sweep/result.json", result | {"sweep": {}})
+    assert {found.folder.name for found in find_runs([folder])} == {"asr-0", "asr-1", "ks-0", "sweep"}
+    assert any("Learning rates" in remark for remark in remarks(find_runs([folder])))
+
+
+def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no finished probe run"):
+        find_runs([tmp_path])
+
+
+def test_the_figure_is_written_as_pdf_and_png(folder: Path) -> None:
+    runs = find_runs([folder])
+    written = write_figure(weights_figure(weights_table(runs), "weight", remarks(runs)), folder / "figures/weights")
+    assert [path.suffix for path in written] == [".pdf", ".png"]
+    assert all(path.stat().st_size > 5_000 for path in written)
