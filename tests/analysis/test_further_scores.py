@@ -15,14 +15,12 @@ from speechstrata.analysis.spans import Spans
 from speechstrata.analysis.suite import _inter_parts, analyze
 from tests.analysis.speech import make_corpus, make_encoder
 
-CONFIG = AnalysisConfig(
-    scores=("cca-phone", *FURTHER_SCORES), layers=("conv5", "T0", "T2"), sample_sets=2, min_words_per_type=3
-)
+CONFIG = AnalysisConfig(scores=("cca-phone", *FURTHER_SCORES), layers=("T0", "T2"), sample_sets=2, min_words_per_type=3)
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    return make_corpus(tmp_path_factory.mktemp("tones"), utterances=40)
+    return make_corpus(tmp_path_factory.mktemp("tones"), utterances=30)
 
 
 @pytest.fixture(scope="module")

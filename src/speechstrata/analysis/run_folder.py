@@ -31,9 +31,9 @@ class ScoreRow:
         reference: what the layer is compared with, where that needs a name (a vector file, another layer).
         sample_set: number of the sample.
         seed: of the run.
-        value: the score: a mean of correlations, MI / H(label), or Spearman's rho.
+        value: the score: a mean of correlations, MI / H(label), Spearman's rho, CKA, an accuracy, or 1 - ABX error.
         nats: the mutual information in nats.
-        baseline: the same score with the labels (or the rows of view 2) permuted.
+        baseline: the same score with the labels (or the rows of view 2) permuted; of a probe the majority class.
         n: spans, frames or pairs that the score was computed from.
         classes: number of types.
         k: number of clusters.
