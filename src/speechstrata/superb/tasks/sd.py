@@ -52,8 +52,8 @@ class SpeakerDiarisation(ProbeTask):
     )
     mini: ClassVar[Recipe] = Recipe(
         learning_rate=1e-3,
-        steps=300,
-        evaluate_every=60,
+        steps=1_000,
+        evaluate_every=200,
         batch_size=4,
         hidden=256,
         recurrent_layers=1,
@@ -156,7 +156,7 @@ def _wanted(outputs: Tensor, targets: Sequence[Any]) -> Tensor:
     """(batch, frames, speakers) labels, zero past the lengths."""
     wanted = torch.zeros_like(outputs)
     for number, target in enumerate(targets):
-        own = torch.from_numpy(target["labels"])
+        own = torch.as_tensor(target["labels"])
         wanted[number, : len(own)] = own.to(outputs)
     return wanted
 

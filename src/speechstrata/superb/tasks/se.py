@@ -49,8 +49,8 @@ class SpeechEnhancement(ProbeTask):
     )
     mini: ClassVar[Recipe] = Recipe(
         learning_rate=1e-3,
-        steps=400,
-        evaluate_every=100,
+        steps=1_000,
+        evaluate_every=200,
         batch_size=4,
         hidden=256,
         recurrent_layers=1,
@@ -96,8 +96,9 @@ class SpeechEnhancement(ProbeTask):
         """:func:`speechstrata.superb.spectra.phase_sensitive_loss`, mean over the batch."""
         losses = []
         for mask, length, target in zip(outputs, lengths.tolist(), targets, strict=True):
-            noisy, clean = (
-                spectrum(torch.from_numpy(target[name]).to(mask.device), target["hop"]) for name in ("noisy", "clean")
+            noisy, clean = (  # as_tensor: the training loader has made tensors of the arrays
+                spectrum(torch.as_tensor(target[name], device=mask.device), target["hop"])
+                for name in ("noisy", "clean")
             )
             losses.append(phase_sensitive_loss(fit_frames(mask[:length], len(noisy)), noisy, clean))
         return torch.stack(losses).mean()
