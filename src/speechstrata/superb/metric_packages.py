@@ -1,4 +1,4 @@
-"""The libraries that score predictions; all come with the extra ``superb``."""
+"""The libraries that decode and score predictions; all come with the extra ``superb``."""
 
 from collections.abc import Sequence
 from importlib import import_module
@@ -6,7 +6,7 @@ from typing import Any
 
 from speechstrata.errors import MissingExtraError
 
-_PACKAGES = {"jiwer": "jiwer", "pesq": "pesq", "pystoi": "pystoi", "pyannote.metrics.diarization": "pyannote.metrics"}
+_PACKAGES = {"ctc_beam_decoder": "ctc-beam-decoder", "pyannote.metrics.diarization": "pyannote.metrics"}
 
 
 def metric_package(module: str, purpose: str) -> Any:
