@@ -1,9 +1,9 @@
-"""A linear probe: how often a ridge classifier tells the label of a held-out row.
+"""A linear probe: how often regularised linear discriminants tell the label of a held-out row.
 
-Least squares on the one-hot labels of standardised rows; the largest output wins (scikit-learn's ``RidgeClassifier``).
-It needs second-order statistics alone: those of a training set are a sum over parts, one eigendecomposition serves
-every ridge term, and there is no step size, stopping rule or starting point. ``docs/protocol.md`` compares it with a
-multinomial logistic probe, which is as linear and much slower.
+Linear discriminant analysis of standardised dimensions, with a ridge on the covariance within classes. It needs
+second-order statistics alone: those of a training set are a sum over parts, one eigendecomposition serves every ridge
+term, and there is no step size, stopping rule or starting point. ``docs/protocol.md`` compares it with a multinomial
+logistic probe, which is as linear and much slower, and with a ridge classifier, which costs the same.
 """
 
 from dataclasses import dataclass
@@ -40,14 +40,14 @@ class ProbeResult:
 
 @dataclass(frozen=True)
 class LinearProbe:
-    """Ridge classifiers of one training set, for any ridge term.
+    """Regularised linear discriminants of one training set, for any ridge term.
 
     Attributes:
         kept: indices of the dimensions with variance.
         mean, scale: of these, (dim,).
-        values, vectors: eigendecomposition of their correlation matrix.
-        projected: (dim, classes) the eigenvectors' covariance with the one-hot labels.
-        prior: (classes,) shares of the labels in training.
+        values, vectors: eigendecomposition of the covariance within classes, of standardised dimensions.
+        centres: (classes, dim) the class means in the coordinates of the eigenvectors.
+        prior: (classes,) logarithm of the classes' shares in training; minus infinity for one that is not there.
     """
 
     kept: NDArray[np.intp]
@@ -55,27 +55,30 @@ class LinearProbe:
     scale: Array
     values: Array
     vectors: Array
-    projected: Array
+    centres: Array
     prior: Array
 
     @classmethod
     def fit(cls, training: Moments) -> "LinearProbe":
-        """From the moments of x and one-hot labels.
+        """From the moments of x and of labels (``Moments.from_labels``).
 
         Raises:
             TooFewSamplesError: no row, one class only, or no dimension that varies.
         """
+        assert training.counts is not None
         variance = np.diag(training.scatter_xx) / max(training.n, 1)
         kept = np.flatnonzero(variance > _CONSTANT * max(float(variance.max(initial=0.0)), 1e-300))
-        if len(kept) == 0 or np.count_nonzero(training.mean_y > 0.5 / max(training.n, 1)) < 2:
+        if len(kept) == 0 or np.count_nonzero(training.counts) < 2:
             raise TooFewSamplesError("the training rows are constant or of one class", "use more rows and classes")
         scale = np.sqrt(variance[kept])
-        correlation = training.scatter_xx[np.ix_(kept, kept)] / training.n / np.outer(scale, scale)
-        values, vectors = eigh(correlation, overwrite_a=True, check_finite=False)
-        cross = training.scatter_xy[kept] / training.n / scale[:, None]
-        # Rows of classes that training has not are never told.
-        prior = np.where(training.mean_y > 0.5 / training.n, training.mean_y, -np.inf)
-        return cls(kept, training.mean_x[kept], scale, np.maximum(values, 0), vectors, vectors.T @ cross, prior)
+        # Sums of the centred rows of each class: all that is needed for the scatter between classes.
+        means = (training.scatter_xy[kept] / np.maximum(training.counts, 1)).T / scale
+        between = (means * training.counts[:, None]).T @ means
+        within = (training.scatter_xx[np.ix_(kept, kept)] / np.outer(scale, scale) - between) / training.n
+        values, vectors = eigh(within, overwrite_a=True, check_finite=False)
+        with np.errstate(divide="ignore"):
+            prior = np.log(training.counts / training.n)
+        return cls(kept, training.mean_x[kept], scale, np.maximum(values, 0), vectors, means @ vectors, prior)
 
     def standardised(self, x: NDArray[np.floating]) -> Array:
         """Rows (n, dx) in the coordinates of the eigenvectors, (n, dim)."""
@@ -84,7 +87,8 @@ class LinearProbe:
 
     def predict(self, standardised: Array, ridge: float) -> NDArray[np.intp]:
         """The label of each row (n,), for one of many ridge terms."""
-        outputs = standardised @ (self.projected / (self.values + ridge)[:, None]) + self.prior
+        weights = self.centres / (self.values + ridge)
+        outputs = standardised @ weights.T - 0.5 * (weights * self.centres).sum(axis=1) + self.prior
         return np.asarray(outputs.argmax(axis=1))
 
 
