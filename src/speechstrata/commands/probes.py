@@ -25,6 +25,7 @@ def _prepare_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("kind", type=str, help="Kind of probe corpus; see docs/superb.md.")
     parser.add_argument("source", nargs="?", help="Folder of the corpus as it was downloaded, or a prepared corpus.")
     parser.add_argument("--output", type=str, required=True, help="Folder to make.")
+    parser.add_argument("--test", type=str, help="speech-commands: the folder of the test archive.")
     parser.add_argument("--music", type=str, help="mini-se: a folder or package of music for more noises.")
     parser.add_argument("--real", type=str, help="mini-sd: a real two-speaker recording with its RTTM beside it.")
 
@@ -34,7 +35,7 @@ def _prepare(arguments: Namespace) -> None:
 
     from speechstrata.superb.corpora.prepare import prepare_probe_corpus
 
-    options = {name: Path(arguments[name]) for name in ("music", "real") if arguments[name]}
+    options = {name: Path(arguments[name]) for name in ("test", "music", "real") if arguments[name]}
     corpus = prepare_probe_corpus(
         arguments.kind, Path(arguments.source) if arguments.source else None, Path(arguments.output), **options
     )

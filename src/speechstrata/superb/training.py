@@ -160,7 +160,8 @@ def _fit(setting: Any, output: Path) -> tuple[Any, float]:
         numbers = Numbers(
             lambda: trainer.global_step * recipe.accumulation, recipe.evaluate_every * recipe.accumulation
         )
-        loader = DataLoader(TrainingBatches(train, order), batch_size=None, sampler=numbers)
+        # the targets stay what the task made them: Lightning's default would turn arrays into tensors
+        loader = DataLoader(TrainingBatches(train, order), batch_size=None, sampler=numbers, collate_fn=_as_it_is)
         began = time.perf_counter()
         if done < recipe.steps:
             trainer.fit(module, loader, ckpt_path=last if done else None, weights_only=True)
@@ -220,6 +221,10 @@ def _finish(setting: Any, rounds: Any, output: Path, seconds: dict[str, float]) 
     }
     write_json(output / RESULT, result)
     return result
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
 
 
 def load_probe(setting: Any, output: Path) -> Any:

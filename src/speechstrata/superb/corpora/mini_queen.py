@@ -1,0 +1,279 @@
+"""Mini corpora for ASR, KS, SE and SD from a prepared corpus of aligned speech by many speakers (amazon-queen).
+
+Speakers are split as pre-training splits them by default, so that the speakers of the test splits are those that the
+packaged models have not been trained on. Everything is a function of the corpus and the seed.
+"""
+
+import zipfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lhotse import SupervisionSegment
+from lhotse.utils import fastcopy
+from numpy.typing import NDArray
+
+from speechstrata.audio import load_cut, read_audio
+from speechstrata.corpora.audio_files import find_audio
+from speechstrata.corpora.corpus import Corpus, load_corpus
+from speechstrata.corpora.cuts import spans_of
+from speechstrata.corpora.text import plain_words
+from speechstrata.errors import CorpusError
+from speechstrata.pretraining.speech import Speech
+from speechstrata.seeds import generator
+from speechstrata.superb.corpora.audio import RATE, example, recording, write_audio
+from speechstrata.superb.corpora.probe_corpus import ProbeCorpus, write_probe_corpus
+
+VALIDATION_SHARE, TEST_SHARE, SPLIT_SEED = 0.05, 0.12, 0  # as in the `tiny` recipes
+SPLITS = ("train", "dev", "test")
+_SEED = 0
+
+
+def mini_asr(source: Path, output: Path) -> ProbeCorpus:
+    """Utterances of 1 to 6 s: 40 minutes to train on, 5 for dev, 10 for test."""
+    corpus, pools = _pools(source)
+    minutes = {"train": 40.0, "dev": 5.0, "test": 10.0}
+    splits = {}
+    for split, pool in pools.items():
+        kept, seconds = [], 0.0
+        for cut in _shuffled([cut for cut in pool if 1.0 <= cut.duration <= 6.0], "asr", split):
+            text = plain_words(cut.supervisions[0].text or "")
+            if text and seconds < 60 * minutes[split]:
+                kept.append(_relabelled(cut, text=text))
+                seconds += cut.duration
+        splits[split] = kept
+    return _write(output, "asr", corpus, splits, "utterances with their text, speakers apart")
+
+
+def mini_ks(source: Path, output: Path) -> ProbeCorpus:
+    """The ten most frequent words of four letters or more, other words, and pauses; cut by the word alignment."""
+    corpus, pools = _pools(source)
+    limits = {"train": 250, "dev": 40, "test": 60}
+    counts = Counter(span.symbol for cut in pools["train"] for span in spans_of(cut, "word") if len(span.symbol) > 3)
+    keywords = [word for word, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:10]]
+    splits: dict[str, list[Any]] = {}
+    for split, pool in pools.items():
+        found: dict[str, list[Any]] = {keyword: [] for keyword in [*keywords, "_unknown_", "_silence_"]}
+        for cut in _shuffled(pool, "ks", split):
+            for label, start, end in _pieces(cut, set(keywords)):
+                if len(found[label]) < limits[split]:
+                    name = f"{cut.id}-{round(1000 * start):06d}"
+                    piece = cut.truncate(offset=start, duration=end - start, preserve_id=False)
+                    found[label].append(_relabelled(fastcopy(piece, id=name), label={"keyword": label}))
+        splits[split] = [piece for own in found.values() for piece in own]
+    return _write(output, "ks", corpus, splits, f"words cut by alignment: {', '.join(keywords)}; others; pauses")
+
+
+def mini_se(source: Path, output: Path, music: Path | None = None) -> ProbeCorpus:
+    """Speech of 1.5 to 4 s in the corpus' own sound effects (and music) at several SNRs; noises apart by split."""
+    corpus, pools = _pools(source)
+    noises = _noises(source, music)
+    sizes = {"train": 360, "dev": 48, "test": 80}
+    levels = {"train": (0.0, 5.0, 10.0, 15.0), "dev": (0.0, 5.0, 10.0, 15.0), "test": (2.5, 7.5, 12.5, 17.5)}
+    shares = dict(zip(SPLITS, np.split(np.array(noises, dtype=object), _thirds(len(noises))), strict=True))
+    splits: dict[str, list[Any]] = {}
+    for split, pool in pools.items():
+        chosen = _shuffled([cut for cut in pool if 1.5 <= cut.duration <= 4.0], "se", split)[: sizes[split]]
+        splits[split] = []
+        for number, cut in enumerate(chosen):
+            random = generator(_SEED, "mini-se", split, number)
+            noise_path = shares[split][random.integers(len(shares[split]))]
+            level = float(random.choice(levels[split]))
+            clean = load_cut(cut, RATE)
+            noise = _stretch(read_audio(noise_path, RATE), len(clean), random)
+            clean, noisy = mixed(clean, noise, level)
+            names = {part: output / "audio" / split / f"{cut.id}-{part}.flac" for part in ("clean", "noisy")}
+            custom = {"clean": write_audio(names["clean"], clean), "snr": level, "noise": Path(noise_path).stem}
+            splits[split].append(example(cut.id, write_audio(names["noisy"], noisy), custom=custom))
+    details = {"noises": {split: len(share) for split, share in shares.items()}}
+    return _write(output, "se", corpus, splits, "speech in sound effects at SNRs as in VoiceBank-DEMAND", details)
+
+
+def mini_sd(source: Path, output: Path, real: Path | None = None) -> ProbeCorpus:
+    """Two speakers in 8 to 12 s, with pauses and overlap; and a real recording as ``test-real`` where one is given.
+
+    Args:
+        source: the corpus folder.
+        output: folder to make.
+        real: a recording with an RTTM file of the same name beside it, or a wheel or zip archive that holds the two.
+    """
+    corpus, pools = _pools(source)
+    sizes = {"train": 240, "dev": 32, "test": 48}
+    splits: dict[str, list[Any]] = {}
+    for split, pool in pools.items():
+        voices: dict[str, list[Any]] = {}
+        for cut in pool:
+            if 1.0 <= cut.duration <= 5.0:
+                voices.setdefault(cut.supervisions[0].speaker, []).append(cut)
+        voices = {speaker: own for speaker, own in sorted(voices.items()) if len(own) >= 8}
+        if len(voices) < 2:
+            raise CorpusError(f"the {split} split has {len(voices)} speakers with enough utterances; two are needed")
+        splits[split] = [
+            _conversation(f"{split}-{number:04d}", voices, generator(_SEED, "mini-sd", split, number), output / "audio")
+            for number in range(sizes[split])
+        ]
+    if real is not None:
+        splits["test-real"] = _real_conversations(real, output / "audio")
+    return _write(output, "sd", corpus, splits, "two speakers at a time, mixed from single utterances")
+
+
+def mixed(
+    clean: NDArray[np.float32], noise: NDArray[np.float32], snr: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Clean and noisy speech at ``snr`` decibels, both scaled down together where the mixture would clip."""
+    power = float(np.mean(clean.astype(np.float64) ** 2)), float(np.mean(noise.astype(np.float64) ** 2))
+    gain = np.sqrt(power[0] / max(power[1], 1e-12) / 10 ** (snr / 10))
+    noisy = clean + np.float32(gain) * noise
+    scale = np.float32(min(1.0, 0.98 / max(float(np.abs(noisy).max()), float(np.abs(clean).max()), 1e-6)))
+    return clean * scale, noisy * scale
+
+
+def _pools(source: Path) -> tuple[Corpus, dict[str, list[Any]]]:
+    """The aligned utterances of known speakers, by split."""
+    corpus = load_corpus(source)
+    cuts = list(corpus.cuts)
+    split = Speech.of_cuts(cuts).split(validation_share=VALIDATION_SHARE, test_share=TEST_SHARE, seed=SPLIT_SEED)
+    speakers = dict(zip(SPLITS, (split.train - {""}, split.validation, split.test), strict=True))
+    pools = {
+        name: [cut for cut in cuts if cut.supervisions[0].speaker in own and cut.supervisions[0].alignment]
+        for name, own in speakers.items()
+    }
+    for name, pool in pools.items():
+        if not pool:
+            raise CorpusError(f"{corpus.name} has no aligned utterances by {name} speakers", "align it first")
+    return corpus, pools
+
+
+def _shuffled(cuts: Sequence[Any], *purpose: str) -> list[Any]:
+    order = generator(_SEED, "mini", *purpose).permutation(len(cuts))
+    return [cuts[number] for number in order]
+
+
+def _relabelled(cut: Any, text: str | None = None, label: dict[str, Any] | None = None) -> Any:
+    """The cut with one bare supervision over all of it."""
+    speaker = cut.supervisions[0].speaker if cut.supervisions else None
+    bare = SupervisionSegment(cut.id, cut.recording.id, 0.0, cut.duration, text=text, speaker=speaker, custom=label)
+    return fastcopy(cut, supervisions=[bare])
+
+
+def _pieces(cut: Any, keywords: set[str]) -> Iterator[tuple[str, float, float]]:
+    """(label, start, end) in seconds of the cut: each word with 50 ms around it, and each pause."""
+    words = spans_of(cut, "word")
+    ends = [0.0, *(word.end for word in words)]
+    starts = [*(word.start for word in words), cut.duration]
+    for word in words:
+        start, end = max(0.0, word.start - 0.05), min(cut.duration, word.end + 0.05)
+        if end - start >= 0.25:
+            yield (word.symbol if word.symbol in keywords else "_unknown_"), start, end
+    for before, after in zip(ends, starts, strict=True):
+        if after - before >= 0.35:
+            yield "_silence_", before + 0.05, after - 0.05
+
+
+def _noises(source: Path, music: Path | None) -> list[Path]:
+    folder = Path(source) / "effects"
+    if not folder.is_dir():
+        raise CorpusError(f"{source} has no sound effects (folder 'effects')", "prepare amazon-queen anew")
+    files = find_audio(folder) + (find_audio(music) if music is not None else [])
+    loud = [path for path in files if np.sqrt(np.mean(read_audio(path, RATE) ** 2)) > 0.01]
+    order = generator(_SEED, "mini-se", "noises").permutation(len(loud))
+    return [loud[number] for number in order]
+
+
+def _thirds(count: int) -> list[int]:
+    """Where to cut a list: seven tenths, then halves of the rest."""
+    return [round(0.7 * count), round(0.85 * count)]
+
+
+def _stretch(noise: NDArray[np.float32], samples: int, random: np.random.Generator) -> NDArray[np.float32]:
+    """A part of the noise of that length, repeated where it is too short."""
+    repeated = np.tile(noise, -(-samples // len(noise)) + 1)
+    start = int(random.integers(len(repeated) - samples + 1))
+    return repeated[start : start + samples]
+
+
+def _conversation(name: str, voices: Mapping[str, list[Any]], random: np.random.Generator, folder: Path) -> Any:
+    """A mixture of two speakers' utterances, each placed by itself on the same time line."""
+    pair = [list(voices)[number] for number in random.choice(len(voices), size=2, replace=False)]
+    seconds = float(random.uniform(8.0, 12.0))
+    line = np.zeros(round(seconds * RATE), dtype=np.float32)
+    supervisions: list[Any] = []
+    for speaker in pair:
+        time = float(random.uniform(0.0, 3.0))
+        for number in random.permutation(len(voices[speaker])):
+            cut = voices[speaker][number]
+            if time + cut.duration > seconds:
+                break
+            wave = load_cut(cut, RATE)
+            first = round(time * RATE)
+            wave = wave[: len(line) - first] * np.float32(0.08 / max(float(np.sqrt(np.mean(wave**2))), 1e-4))
+            line[first : first + len(wave)] += wave
+            for start, end in _speech(cut):
+                label = f"{name}-{len(supervisions)}"
+                supervisions.append(SupervisionSegment(label, name, time + start, end - start, speaker=speaker))
+            time += cut.duration + float(random.uniform(0.3, 2.5))
+    line *= np.float32(min(1.0, 0.98 / max(float(np.abs(line).max()), 1e-6)))
+    audio = write_audio(folder / f"{name}.flac", line)
+    return example(name, audio, sorted(supervisions, key=lambda s: (s.start, s.speaker)))
+
+
+def _speech(cut: Any, pause: float = 0.3) -> list[tuple[float, float]]:
+    """Stretches of speech: words with no pause longer than ``pause`` seconds between them."""
+    stretches: list[tuple[float, float]] = []
+    for word in spans_of(cut, "word"):
+        if stretches and word.start - stretches[-1][1] <= pause:
+            stretches[-1] = (stretches[-1][0], word.end)
+        else:
+            stretches.append((word.start, word.end))
+    return stretches
+
+
+def _real_conversations(real: Path, folder: Path) -> list[Any]:
+    """The recordings that have an RTTM file of the same name."""
+    if zipfile.is_zipfile(real):
+        with zipfile.ZipFile(real) as archive:
+            names = [name for name in archive.namelist() if name.endswith(".rttm")]
+            for name in names:
+                for member in (name, name.removesuffix(".rttm") + ".wav"):
+                    target = folder / "real" / Path(member).name
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    target.write_bytes(archive.read(member))
+        real = folder / "real"
+    grids = [real.with_suffix(".rttm")] if real.is_file() else sorted(real.glob("*.rttm"))
+    cuts = []
+    for grid in grids:
+        audio = recording(grid.with_suffix(".wav"))
+        segments = [
+            line.split() for line in grid.read_text(encoding="utf-8").splitlines() if line.startswith("SPEAKER")
+        ]
+        supervisions = [
+            SupervisionSegment(f"{grid.stem}-{number}", audio.id, float(row[3]), float(row[4]), speaker=row[7])
+            for number, row in enumerate(segments)
+        ]
+        cuts.append(example(grid.stem, audio, supervisions))
+    if not cuts:
+        raise CorpusError(f"{real} holds no recording with an RTTM file", "give NAME.wav with NAME.rttm beside it")
+    return cuts
+
+
+def _write(
+    output: Path,
+    task: str,
+    corpus: Corpus,
+    splits: Mapping[str, list[Any]],
+    description: str,
+    details: dict[str, Any] | None = None,
+) -> ProbeCorpus:
+    return write_probe_corpus(
+        output,
+        task=task,
+        name=f"mini-{task}",
+        splits=splits,
+        mini=True,
+        licence=corpus.licence,
+        source=f"{corpus.name} ({corpus.source})",
+        description=f"{corpus.name}: {description}",
+        details={"corpus_fingerprint": corpus.fingerprint, "seed": _SEED, **(details or {})},
+    )
