@@ -64,6 +64,23 @@ def conv_layers(total: int, count: int = 7) -> list[dict[str, Any]]:
     return [*layers, _layer("projection", "projection", 20.0, count, -1 / total)]
 
 
+def network_layers(name: str) -> list[dict[str, Any]]:
+    """The layers of a named network, with the names, kinds and clocks that the analysis writes."""
+    from speechstrata.analysis.provenance import layer_depths
+    from speechstrata.encoders.base import Layer
+    from speechstrata.mrhubert.named import named_config
+    from speechstrata.mrhubert.taps import tap_plan
+
+    config = named_config(name)
+    taps = [tap for tap in tap_plan(config) if not tap.name.endswith("-unnormed")]
+    depths = layer_depths([Layer(tap.name, tap.stride, tap.offset, tap.dim, tap.kind) for tap in taps])
+    milliseconds = 1000 / config.sample_rate
+    return [
+        _layer(tap.name, tap.kind, float(tap.stride) * milliseconds, index, depth, tap.dim)
+        for index, (tap, depth) in enumerate(zip(taps, depths, strict=True))
+    ]
+
+
 def plain_layers(total: int = 12, conv: bool = True, stride: float = 20.0) -> list[dict[str, Any]]:
     """A single-resolution encoder."""
     layers = conv_layers(total) if conv else []

@@ -7,7 +7,8 @@ import synthetic_runs as synthetic
 from hypothesis import given
 from hypothesis import strategies as st
 
-from speechstrata.report.axes import layer_axis, places, transformer_count
+from speechstrata.mrhubert.named import NAMED
+from speechstrata.report.axes import layer_axis, places, taps_between, transformer_count
 from speechstrata.report.merge import Merged, Subject
 from speechstrata.report.runs import LayerInfo, ModelInfo
 from speechstrata.report.tables import summarize
@@ -43,6 +44,30 @@ def test_transformer_layers_stay_at_their_depth_and_taps_before_the_next_one(sha
             assert where[layer.name] == layer.depth
         else:
             assert layer.depth < where[layer.name] < layer.depth + step
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_no_two_layers_of_a_network_of_the_family_share_a_place(name: str) -> None:
+    """The inputs of blocks and the sums behind skips are Transformer states, at the depth of the layer before them."""
+    subject = subject_of(synthetic.network_layers(name))
+    where = places(subject)
+    assert all(after > before for before, after in pairwise(where.values()))
+    step = 1 / sum(NAMED[name].layers)
+    for layer in subject.info.layers:
+        if layer.name.startswith("T"):
+            assert where[layer.name] == layer.depth
+        elif layer.depth >= 0:
+            assert layer.depth < where[layer.name] < layer.depth + step
+
+
+def test_block_inputs_and_skips_are_taps() -> None:
+    subject = subject_of(synthetic.network_layers("tiny"))
+    taps = taps_between((layer.name, layer.kind, layer.index, layer.depth) for layer in subject.info.layers)
+    assert list(taps) == ["down0", "D0", "middle.post_skip", "up0", "U0", "decoder0.post_skip"]
+
+
+def test_layers_of_an_encoder_without_transformer_layers_are_no_taps() -> None:
+    assert taps_between([("a", "conv", 0, 0.0), ("b", "conv", 1, 0.0)]) == {}
 
 
 @pytest.mark.parametrize("total", [1, 6, 12, 24, 32])

@@ -80,6 +80,28 @@ def test_sampling_taps_are_hollow(family: Merged) -> None:
     assert sum(len(line.get_ydata()) for line in hollow) == 6  # D0, D1, pre_skip, U1, U0, post_skip of b2-a
 
 
+def test_block_inputs_and_sums_behind_skips_are_hollow_and_not_on_the_line(tmp_path: Path) -> None:
+    model = synthetic.SyntheticModel("x", synthetic.network_layers("tiny"), scores=("cca-word",))
+    merged = merge_runs([read_run(synthetic.write_run(tmp_path / "run", [model]))])
+    rows = of_score(merged, "cca-word")
+    figure = score_figure(merged, rows, "cca-word")
+    curve = next(y for _, style, y in lines_of(figure) if style == "-")
+    assert np.allclose(curve, rows.filter(pl.col("layer").str.contains(r"^T\d$")).sort("index")["mean"])
+    hollow = [line for line in figure.axes[0].get_lines() if to_hex(line.get_markerfacecolor()) == "#ffffff"]
+    assert sum(len(line.get_ydata()) for line in hollow) == 6
+
+
+def test_the_random_weights_of_many_encoders_share_a_name(tmp_path: Path) -> None:
+    models = [synthetic.SyntheticModel(name, synthetic.plain_layers(3, conv=False)) for name in "abc"]
+    models += [synthetic.random_of(model) for model in models]
+    merged = merge_runs([read_run(synthetic.write_run(tmp_path / "run", models))])
+    rows = of_score(merged, "cca-word")
+    for figure in (score_figure(merged, rows, "cca-word"), overview(merged, rows, merged.settings[0])):
+        assert words(figure).count(drawing.RANDOM_WEIGHTS) == 1
+        assert "a+random" not in words(figure)
+        assert sum(style == "--" for _, style, y in lines_of(figure) if len(y) == 4) == 3
+
+
 def test_the_permutation_baseline_is_drawn_where_there_is_one(demo: Merged) -> None:
     figure = score_figure(demo, of_score(demo, "mi-phone"), "mi-phone")
     assert any(np.allclose(y, 0.11) for _, style, y in lines_of(figure) if style == "--")

@@ -1,6 +1,7 @@
 """Where a layer stands on the horizontal axis: by name for one architecture, by depth for several."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +11,9 @@ from speechstrata.report.merge import Merged, Subject
 
 #: How far the states between two Transformer layers (sampling modules, skips) spread over the gap between them.
 _GAP = 0.8
+
+#: Name, kind, index and depth of a layer.
+Place = tuple[str, str, int, float]
 
 Scale = Literal["names", "number", "depth"]
 
@@ -34,22 +38,37 @@ class LayerAxis:
     step: float
 
 
+def taps_between(layers: Iterable[Place]) -> dict[str, float]:
+    """The states between two Transformer layers -> how much of the gap to the next layer lies before them, in (0, 1).
+
+    Such a state comes after a Transformer layer and has its depth: what a sampling module gives (``down0``), the input
+    of the block behind it (``D0``, ``U0``), what a skip connection makes (``middle.post_skip``).
+
+    Args:
+        layers: all layers of one model.
+    """
+    deep = sorted((layer for layer in layers if layer[3] >= 0), key=lambda layer: layer[2])
+    if not any(kind == "transformer" for _, kind, _, _ in deep):
+        return {}
+    at_depth: dict[float, list[str]] = defaultdict(list)
+    passed: set[float] = set()
+    for name, kind, _, depth in deep:
+        if kind == "sampling" or depth in passed:
+            at_depth[depth].append(name)
+        else:
+            passed.add(depth)
+    return {name: rank / (len(names) + 1) for names in at_depth.values() for rank, name in enumerate(names, start=1)}
+
+
 def places(subject: Subject) -> dict[str, float]:
     """Layer name -> depth, with the states between two Transformer layers spread over the gap between those.
 
-    Sampling taps share the depth of the state that they come from; drawn there, they would hide each other.
+    They share the depth of the state that they come from; drawn there, they would hide each other.
     """
-    layers = sorted(subject.info.layers, key=lambda layer: layer.index)
+    layers = subject.info.layers
     step = 1 / (transformer_count(subject) or 1)
-    result: dict[str, float] = {}
-    for layer in layers:
-        between = [other.index for other in layers if other.depth == layer.depth and other.kind == "sampling"]
-        if layer.kind == "sampling" and layer.depth >= 0:
-            rank = between.index(layer.index) + 1
-            result[layer.name] = layer.depth + step * _GAP * rank / (len(between) + 1)
-        else:
-            result[layer.name] = layer.depth
-    return result
+    shares = taps_between((layer.name, layer.kind, layer.index, layer.depth) for layer in layers)
+    return {layer.name: layer.depth + step * _GAP * shares.get(layer.name, 0.0) for layer in layers}
 
 
 def transformer_count(subject: Subject) -> int | None:

@@ -62,7 +62,7 @@ def context_text(rows: pl.DataFrame, setting: Setting, controls: Collection[str]
         return " · ".join(parts)
     if sets != "1":
         parts[-1] += ", band: lowest to highest"
-    if (rows["kind"] == "sampling").any():
+    if rows["tap"].any():
         parts.append("hollow: sampling modules and skips")
     if rows.filter(pl.col("kind").is_in(["transformer", "sampling"]))["stride_ms"].n_unique() > 1:
         parts.append("larger mark: lower resolution")

@@ -18,7 +18,7 @@ from matplotlib.transforms import blended_transform_factory
 
 from speechstrata.report.axes import LayerAxis
 from speechstrata.report.merge import Merged, Subject
-from speechstrata.report.style import Look, look, mark_size, shorten
+from speechstrata.report.style import CONTROL_COLOUR, Look, look, mark_size, shorten
 
 RC: dict[str, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same everywhere
@@ -47,6 +47,10 @@ RC: dict[str, Any] = {
 SOFT = "#59626D"
 #: Height in inches of one resolution strip.
 STRIP = 0.14
+#: The controls of more encoders than this share one name in labels and legends.
+MOST_RANDOM = 2
+RANDOM_WEIGHTS = "random weights (same colours)"
+RANDOM_LOOK = Look(*CONTROL_COLOUR, "o", "circle", dashed=True)
 _LONG_DASH = (0, (5, 2.5))
 _DASH = (0, (3.5, 2))
 _DOTS = (0, (1, 1.6))
@@ -114,6 +118,7 @@ def draw_panel(axes: Axes, merged: Merged, rows: pl.DataFrame, axis: LayerAxis) 
     """
     axes.grid(axis="y")
     labels = []
+    untrained = []
     for subject in merged.subjects:
         own = rows.filter(pl.col("model") == subject.label).sort("index")
         if own.is_empty():
@@ -121,12 +126,24 @@ def draw_panel(axes: Axes, merged: Merged, rows: pl.DataFrame, axis: LayerAxis) 
         if len(subject.info.layers) == 1:
             labels.append(_draw_level(axes, own, look(subject), subject.label))
         else:
-            labels.append(_draw_curve(axes, own, look(subject), subject, axis))
+            where = untrained if is_random(subject) else labels
+            where.append(_draw_curve(axes, own, look(subject), subject, axis))
+    labels += untrained if len(untrained) <= MOST_RANDOM else [_together(untrained)]
     axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
     low, high = axes.get_ylim()
     if 0 < low < 0.12:  # nearly at zero already: show it
         axes.set_ylim(0, high)
     return labels
+
+
+def is_random(subject: Subject) -> bool:
+    """Whether this is an encoder's architecture with random weights, drawn in the encoder's colour."""
+    return subject.control_of is not None and subject.info.supervision == "random weights"
+
+
+def _together(labels: Sequence[EndLabel]) -> EndLabel:
+    """One label for the random weights of many encoders."""
+    return EndLabel(sum(label.y for label in labels) / len(labels), RANDOM_WEIGHTS, RANDOM_LOOK)
 
 
 def _draw_level(axes: Axes, own: pl.DataFrame, style: Look, label: str) -> EndLabel:
@@ -141,7 +158,7 @@ def _draw_level(axes: Axes, own: pl.DataFrame, style: Look, label: str) -> EndLa
 def _draw_curve(axes: Axes, own: pl.DataFrame, style: Look, subject: Subject, axis: LayerAxis) -> EndLabel:
     x = np.array([axis.positions[subject.label, layer] for layer in own["layer"]])
     mean, low, high = (own[name].to_numpy() for name in ("mean", "low", "high"))
-    tap = (own["kind"] == "sampling").to_numpy()
+    tap = own["tap"].to_numpy()
     main = ~tap if not tap.all() else tap
     colour = style.colour
     if style.dashed:
@@ -150,7 +167,7 @@ def _draw_curve(axes: Axes, own: pl.DataFrame, style: Look, subject: Subject, ax
         axes.plot(x[main], mean[main], color=colour, lw=1.5, zorder=3)
         _draw_marks(axes, x, mean, own["stride_ms"].to_numpy(), tap, style)
         axes.vlines(x[tap], low[tap], high[tap], color=colour, lw=0.9, zorder=3.9)
-        based = own.filter(pl.col("baseline").is_not_null())
+        based = own.filter(pl.Series(main) & own["baseline"].is_not_null())
         if len(based):
             at = [axis.positions[subject.label, layer] for layer in based["layer"]]
             axes.plot(at, based["baseline"], color=colour, lw=1.0, ls=_DOTS, zorder=1.8)
@@ -332,6 +349,15 @@ def _resolutions(own: pl.DataFrame, subject: Subject, axis: LayerAxis) -> list[t
     return [(stride, edges[place], edges[place + 1]) for place, (stride, _) in enumerate(runs)]
 
 
+def legend_entries(subjects: Sequence[Subject]) -> list[tuple[str, Look]]:
+    """Names and looks for a legend; the random weights of many encoders share one."""
+    untrained = [subject for subject in subjects if is_random(subject)]
+    if len(untrained) <= MOST_RANDOM:
+        return [(subject.label, look(subject)) for subject in subjects]
+    named = [(subject.label, look(subject)) for subject in subjects if not is_random(subject)]
+    return [*named, (RANDOM_WEIGHTS, RANDOM_LOOK)]
+
+
 def legend_rows(names: Sequence[str], width: float) -> tuple[int, int]:
     """(rows, entries per row) of a legend of that width in inches."""
     entry = 0.55 + max(text_width(shorten(name), 7.5) for name in names)
@@ -339,23 +365,15 @@ def legend_rows(names: Sequence[str], width: float) -> tuple[int, int]:
     return -(-len(names) // per_row), per_row
 
 
-def draw_legend(region: Region, subjects: Sequence[Subject], top: float, width: float) -> None:
-    """The models' lines and names, in rows."""
+def draw_legend(region: Region, entries: Sequence[tuple[str, Look]], top: float, width: float) -> None:
+    """Lines and names, in rows."""
     figure = region.figure
     across, down = figure.get_size_inches()
-    _, per_row = legend_rows([subject.label for subject in subjects], width)
+    _, per_row = legend_rows([name for name, _ in entries], width)
     step = (width - 0.24) / per_row
-    for number, subject in enumerate(subjects):
+    for number, (name, style) in enumerate(entries):
         line, column = divmod(number, per_row)
         x, y = 0.12 + column * step, 1 - (region.top + top + 0.1 + 0.2 * line) / down
-        style = look(subject)
         for artist in sample_of(style, (x / across, (x + 0.3) / across), y):
             figure.add_artist(artist)
-        figure.text(
-            (x + 0.37) / across,
-            y,
-            shorten(subject.label),
-            fontsize=7.5,
-            va="center_baseline",
-            color=style.colour,
-        )
+        figure.text((x + 0.37) / across, y, shorten(name), fontsize=7.5, va="center_baseline", color=style.colour)

@@ -180,7 +180,7 @@ def _facets(rows: pl.DataFrame) -> list[tuple[str, str]]:
 def shown_layers(rows: pl.DataFrame) -> pl.DataFrame:
     """The layers worth a figure: all for scores of frames, else without the convolutional front-end."""
     deep = (pl.col("kind") == "transformer").any().over("setting", "model")
-    front = pl.col("kind").is_in(["conv", "projection"])
+    front = pl.col("kind").is_in(["conv", "projection", "fbank"])
     return rows.filter((pl.col("unit") == "frame") | front.not_() | deep.not_())
 
 
@@ -209,7 +209,8 @@ def overview(merged: Merged, rows: pl.DataFrame, setting: Setting) -> Figure:
     room = [max(ticks.height for ticks in ticks_of[line * columns :][:columns]) for line in range(lines)]
     width = 0.15 + columns * (_SMALL[0] + 0.55) + (0.0 if columns > 1 else 1.5)
     drawn = [subject for subject in merged.subjects if subject.label in rows["model"]]
-    legend = 0.2 * drawing.legend_rows([subject.label for subject in drawn], width)[0]
+    entries = drawing.legend_entries(drawn)
+    legend = 0.2 * drawing.legend_rows([name for name, _ in entries], width)[0]
     text = context_text(rows, setting, merged.controls)
     if any(axis.scale == "depth" for axis in axes_of):
         text += " · horizontal: share of the Transformer layers passed"
@@ -228,7 +229,7 @@ def overview(merged: Merged, rows: pl.DataFrame, setting: Setting) -> Figure:
         axes.set_ylabel(entry(score).axis, fontsize=6.5, labelpad=2)
         sample = sample_text(part).split(" (")[0]
         axes.text(0, 1.03, sample, transform=axes.transAxes, fontsize=5.8, color=SOFT)
-    drawing.draw_legend(region, drawn, tops[-1], width)
+    drawing.draw_legend(region, entries, tops[-1], width)
     _draw_caption(region, tops[-1] + legend + 0.13, caption)
     return figure
 
@@ -290,7 +291,7 @@ def _draw_steps(axes: Axes, own: pl.DataFrame, controls: list[tuple[Subject, pl.
     labels = []
     for name, shade in zip(names, mpl.colormaps["viridis"](np.linspace(0.0, 0.88, len(names))), strict=True):
         curve = own.filter(pl.col("layer") == name).sort("step")
-        hollow = curve["kind"][0] == "sampling"
+        hollow = curve["tap"][0]
         colour = mpl.colors.to_hex(shade)
         axes.fill_between(curve["step"], curve["low"], curve["high"], color=colour, alpha=0.15, lw=0)
         width, fill = (0.9, "white") if hollow else (1.3, colour)

@@ -30,8 +30,9 @@ _SCRIPTS = ("data.js", "charts.js", "tables.js", "main.js")
 _PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
 #: Columns of the summary that the page needs; ``place`` is added.
 _COLUMNS = (
-    "setting", "model", "step", "layer", "index", "kind", "stride_ms", "score", "unit", "variant", "reference", "mean",
-    "low", "high", "sets", "n", "n_high", "classes", "classes_high", "k", "k_high", "nats", "baseline", "warning",
+    "setting", "model", "step", "layer", "index", "kind", "tap", "stride_ms", "score", "unit", "variant", "reference",
+    "mean", "low", "high", "sets", "seeds", "n", "n_high", "classes", "classes_high", "k", "k_high", "nats",
+    "baseline", "warning",
 )  # fmt: skip
 _DIGITS = 5
 

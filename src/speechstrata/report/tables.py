@@ -5,6 +5,7 @@ from pathlib import Path
 import polars as pl
 
 from speechstrata.files import atomic_path
+from speechstrata.report.axes import taps_between
 from speechstrata.report.glossary import entry, score_order
 from speechstrata.report.merge import Merged
 
@@ -19,12 +20,13 @@ def summarize(scores: pl.DataFrame) -> pl.DataFrame:
     """One row per point of a curve: the mean over its sample sets and how far they spread.
 
     Args:
-        scores: as in ``Merged``, one row per sample set.
+        scores: as in ``Merged``, one row per sample set (and per ``training_seed``, where there is that column).
 
     Returns:
         the columns of a point (setting, model, step, score, variant, reference, layer), of its layer (index,
-        depth, kind, stride_ms) and unit; ``mean``, ``low``, ``high`` (lowest and highest sample set), ``sd``
-        (null for a single sample set), ``sets``; means of ``nats`` and ``baseline``; ``n``, ``classes`` and
+        depth, kind, stride_ms; ``tap``: it stands between two Transformer layers) and unit; ``mean``, ``low``,
+        ``high`` (lowest and highest sample set), ``sd`` (null for a single sample set), ``sets``, the training
+        ``seeds`` that they come from; means of ``nats`` and ``baseline``; ``n``, ``classes`` and
         ``k`` of the smallest sample set, and of the largest (``n_high`` ...); the distinct ``warning`` texts.
         Ordered by curve, then by layer index.
     """
@@ -36,11 +38,13 @@ def summarize(scores: pl.DataFrame) -> pl.DataFrame:
         value.max().alias("high"),
         value.std(ddof=1).alias("sd"),
         pl.len().alias("sets"),
+        (pl.col("training_seed").n_unique() if "training_seed" in scores.columns else pl.lit(1)).alias("seeds"),
         pl.col("nats", "baseline").mean(),
         pl.col("n", "classes", "k").min(),
         pl.col("n", "classes", "k").max().name.suffix("_high"),
         pl.col("warning").filter(pl.col("warning") != "").unique(maintain_order=True).str.join("; "),
     )
+    table = table.with_columns(_taps(table))
     order = {name: score_order(name) for name in table["score"].unique()}
     ranks = {name: rank for rank, name in enumerate(sorted(order, key=lambda name: order[name]))}
     models = {name: rank for rank, name in enumerate(table["model"].unique(maintain_order=True))}
@@ -53,6 +57,17 @@ def summarize(scores: pl.DataFrame) -> pl.DataFrame:
         "step",
         "index",
     )
+
+
+def _taps(table: pl.DataFrame) -> pl.Series:
+    """Whether each row's layer stands between two Transformer layers of its model."""
+    known: dict[tuple[str, str], frozenset[str]] = {}
+    layers = table.select("setting", "model", "layer", "kind", "index", "depth").unique(maintain_order=True)
+    for key, own in layers.group_by("setting", "model", maintain_order=True):
+        names = taps_between(own.select("layer", "kind", "index", "depth").rows())
+        known[str(key[0]), str(key[1])] = frozenset(names)
+    rows = table.select("setting", "model", "layer").rows()
+    return pl.Series("tap", [layer in known[setting, model] for setting, model, layer in rows], dtype=pl.Boolean)
 
 
 def last_steps(summary: pl.DataFrame) -> pl.DataFrame:

@@ -94,8 +94,8 @@ function tracesOf(drawn, axis) {
     let curve = list;
     if (overSteps) curve = [...grouped(list, (point) => point.step).values()].map(best);
     curve = [...curve].sort((a, b) => (overSteps ? a.step - b.step : a.index - b.index));
-    const main = curve.filter((point) => overSteps || point.kind !== "sampling");
-    const taps = curve.filter((point) => !overSteps && point.kind === "sampling");
+    const main = curve.filter((point) => overSteps || !point.tap);
+    const taps = curve.filter((point) => !overSteps && point.tap);
     if (chosen.spread && main.length > 1 && main.some((point) => point.sets > 1)) {
       const band = { mode: "lines", line: { width: 0 }, hoverinfo: "skip", x: main.map(axis.x) };
       traces.push({ ...band, y: main.map((point) => point.low) });
@@ -246,7 +246,7 @@ function drawLegend() {
   const entries = report.models.filter((model) => chosen.models.has(model.label))
     .map((model) => make("li", {}, swatch(model), make("span", {}, model.label)));
   const keys = [];
-  if (points.some((point) => point.kind === "sampling")) keys.push("hollow: sampling modules and skips");
+  if (points.some((point) => point.tap)) keys.push("hollow: sampling modules and skips");
   if (new Set(points.filter((point) => !modelOf.get(point.model).single).map((point) => point.stride_ms)).size > 1) keys.push("larger mark: lower resolution");
   if (chosen.spread) keys.push(`band: ${report.spread}`);
   for (const [variant, name] of Object.entries({ "vectors-permuted": "dotted", "types-disjoint": "dash-dot" })) {

@@ -78,7 +78,7 @@ function atChosenStep(point) {
 
 /** Whether a layer is drawn: the convolutional front-end only for frames, unless asked for or nothing else is there. */
 function layerShown(point) {
-  const front = point.kind === "conv" || point.kind === "projection";
+  const front = ["conv", "projection", "fbank"].includes(point.kind);
   return !front || point.unit === "frame" || chosen.conv || modelOf.get(point.model).shallow;
 }
 
