@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import initialization as init
 
+from speechstrata.mrhubert.attention import attend
 from speechstrata.mrhubert.config import Block, NetworkConfig
 from speechstrata.mrhubert.packing import Frames, join, runs
 
@@ -46,9 +47,7 @@ class TransformerLayer(nn.Module):
             # (count, length, 3 x heads x size) -> three of (count, heads, length, size)
             query, key, value = part.view(count, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind()
             mask = None if padding is None else ~padding.view(count, 1, 1, length)
-            states = F.scaled_dot_product_attention(
-                query, key, value, attn_mask=mask, dropout_p=self.attention_dropout if self.training else 0.0
-            )
+            states = attend(query, key, value, mask, self.attention_dropout if self.training else 0.0)
             attended.append(states.transpose(1, 2).reshape(count * length, -1))
         return F.dropout(self.out(join(attended)), self.dropout, self.training)
 
