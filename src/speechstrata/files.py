@@ -1,5 +1,7 @@
-"""Atomic writes and fingerprints: what is on disk is either whole or not there."""
+"""Atomic writes, locks and fingerprints: what is on disk is either whole or not there."""
 
+import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -12,6 +14,8 @@ from typing import Any
 from speechstrata.errors import InputError
 
 _CHUNK = 1 << 20
+#: In a folder that only one process may write to at a time; see ``hold``.
+LOCK_FILE = ".lock"
 
 
 @contextmanager
@@ -83,3 +87,35 @@ def fingerprint(value: Any) -> str:
     """A 16-digit fingerprint of a JSON-serialisable value; independent of the order of its keys."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@contextmanager
+def hold(path: Path | str, *, shared: bool = False) -> Iterator[None]:
+    """Keep other processes out while this one writes: an advisory lock on the file ``path``, made if missing.
+
+    A process that ends, however it ends, lets go of it.
+
+    Args:
+        path: the lock's file; never removed, since a removed one could be held twice.
+        shared: any number of processes may hold it so at the same time, but none alone.
+
+    Raises:
+        InputError: another process holds it, or the file cannot be written.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a")
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}", "choose a folder you can write to") from error
+    with file:
+        try:
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                f"another process is writing to {path.parent}", "wait until it is done, or choose another folder"
+            ) from error
+        except OSError as error:
+            if error.errno not in {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS}:  # a file system without locks
+                raise InputError(f"cannot lock {path}: {error.strerror}", "choose another folder") from error
+        yield

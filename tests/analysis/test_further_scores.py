@@ -9,10 +9,11 @@ import polars as pl
 import pytest
 
 from speechstrata.analysis.config import FURTHER_SCORES, SMALL_CORPUS, AnalysisConfig, ComputeConfig, Inputs
+from speechstrata.analysis.model_names import inter_parts
 from speechstrata.analysis.samples import draw_samples, row_plan, unit_sets
 from speechstrata.analysis.sampling import abx_blocks, sample_abx
 from speechstrata.analysis.spans import Spans
-from speechstrata.analysis.suite import _inter_parts, analyze
+from speechstrata.analysis.suite import analyze
 from tests.analysis.speech import make_corpus, make_encoder
 
 CONFIG = AnalysisConfig(scores=("cca-phone", *FURTHER_SCORES), layers=("T0", "T2"), sample_sets=2, min_words_per_type=3)
@@ -209,4 +210,4 @@ def test_one_speaker_with_most_of_the_speech_is_not_held_out():
     ],
 )
 def test_a_layer_of_an_averaged_model_can_be_named(text, expected):
-    assert _inter_parts(text) == expected
+    assert inter_parts(text) == expected

@@ -59,14 +59,16 @@ class PassLog:
     Args:
         path: the file.
         key: fingerprint of everything the pass depends on; a file with another key counts as empty.
+        blocks: the plan.
+        fresh: what the file says is not to be believed: the rows it tells of are gone.
     """
 
-    def __init__(self, path: Path, key: str, blocks: Sequence[Block]) -> None:
+    def __init__(self, path: Path, key: str, blocks: Sequence[Block], *, fresh: bool = False) -> None:
         self._path = path
         self._key = fingerprint([key, [block.utterances.tolist() for block in blocks]])
         self.done: set[int] = set()
         self.unread: dict[str, str] = {}
-        if path.exists():
+        if path.exists() and not fresh:
             state = read_json(path)
             if state.get("key") == self._key:
                 self.done = set(state["done"])

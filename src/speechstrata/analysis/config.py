@@ -170,13 +170,16 @@ class ComputeConfig:
         device: "cpu", "cuda", "cuda:1", ...
         dtype: "float32", or "bfloat16" for autocast.
         batch_seconds: the audio in one batch, padding included; more is faster on a GPU and takes more memory.
-        score_workers: processes that compute scores at the same time; 0 means one per core.
+        score_workers: threads that compute scores at the same time; 0 means one per core.
+        shard: run the encoders over one share of the audio: "I/N" with I from 0, or "auto" under torchrun or Slurm;
+            the same command without it puts the shares together and scores (under torchrun the first process does).
     """
 
     device: str = "cpu"
     dtype: Literal["float32", "bfloat16"] = "float32"
     batch_seconds: float = 40.0
     score_workers: int = 0
+    shard: str = ""
 
 
 @dataclass(frozen=True)

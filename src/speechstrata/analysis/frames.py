@@ -1,8 +1,9 @@
 """Frame-level scores: statistics of every layer's frames against the spectrum and against another layer's frames."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import torch
@@ -193,6 +194,31 @@ class FrameStatistics:
         times = frames * float(clock.stride / own.stride)
         nearest = np.floor(times + 0.5).astype(np.intp)
         return np.asarray(np.minimum(nearest, available - 1))
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """The statistics as named arrays, for ``numpy.savez``."""
+        state = {
+            f"{prefix}|{name}": array
+            for prefix, statistics in self._named()
+            for name, array in statistics.state_dict().items()
+        }
+        return state | {f"bad|{name}": np.array(count) for name, count in self._bad.items()}
+
+    def absorb(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Add the frames whose ``state_dict`` this is: the same as if they had been visited here."""
+        for prefix, statistics in self._named():
+            start = f"{prefix}|"
+            statistics.absorb({name.removeprefix(start): state[name] for name in state if name.startswith(start)})
+        for name in state:
+            kind, _, layer = name.partition("|")
+            if kind == "bad":
+                self._bad[layer] = self._bad.get(layer, 0) + int(state[name])
+
+    def _named(self) -> Iterator[tuple[str, PartedMoments]]:
+        for layer, statistics in self._of_layer.items():
+            yield f"layer|{layer}", statistics
+        for (clock, view), statistics in self._of_view.items():
+            yield f"view|{view} every {clock.stride}{' averaged' if clock.averaged else ''}", statistics
 
     def complete(self) -> None:
         """The sample set is whole: from here on the statistics are only read, by any number of threads."""

@@ -11,6 +11,7 @@ from speechstrata.analysis.blocks import Block, PassLog
 from speechstrata.analysis.forward import Batch, plan_batches, read_batches
 from speechstrata.encoders.base import HiddenStates, Layer, SpeechEncoder
 from speechstrata.progress import ProgressBar
+from speechstrata.sharding import WHOLE, Shard
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ def run_pass(
     batch_seconds: float,
     flush: Callable[[], None],
     on_block: Callable[[Block], None],
+    shard: Shard = WHOLE,
 ) -> None:
     """Run ``encoder`` over every block that is not done yet.
 
@@ -84,14 +86,15 @@ def run_pass(
         batch_seconds: audio in a batch, padding included.
         flush: puts pooled rows on the disk; called before a block counts as done.
         on_block: called after each block, before it counts as done.
+        shard: run every n-th batch only.
     """
     waiting = [block for block in blocks if block.number not in log.done]
-    total = float(sum(utterances.seconds[block.utterances].sum() for block in waiting))
+    total = float(sum(utterances.seconds[block.utterances].sum() for block in waiting)) / shard.count
     wanted = [encoder.layer(name) for name in layers]
     with ProgressBar(encoder.name, total, "s of audio") as bar:
         for block in waiting:
             taking = consumers(block)
-            plan = plan_batches(utterances.seconds, block.utterances, batch_seconds)
+            plan = shard.of(plan_batches(utterances.seconds, block.utterances, batch_seconds))
             for batch in read_batches(
                 plan, 0, lambda number: utterances.load(number, encoder.sample_rate), encoder.sample_rate
             ):

@@ -159,3 +159,57 @@ class PartedMoments:
                 )
             )
         return result
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """What was added so far, as named arrays; empty where that is nothing."""
+        self.flush()
+        if self._reference is None:
+            return {}
+        parts = self._accumulators
+        state: dict[str, NDArray[Any]] = {
+            "reference": self._reference,
+            "n": np.array([part.n for part in parts], dtype=np.int64),
+            "sum": np.stack([part.sum for part in parts]),
+            "products": np.stack([part.products for part in parts]),
+        }
+        for name in self.against:
+            state[f"reference of {name}"] = self._other_references[name]
+            state[f"sum of {name}"] = np.stack([part.other_sums[name] for part in parts])
+            state[f"cross with {name}"] = np.stack([part.cross[name] for part in parts])
+        return state
+
+    def absorb(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Add the rows whose ``state_dict`` this is: the same as if they had been given to ``update``.
+
+        Raises:
+            InputError: it is of another number of dimensions, parts or views.
+        """
+        self.flush()
+        if not state:
+            return
+        expected = {"reference", "n", "sum", "products"}
+        expected |= {f"{what} {name}" for what in ("reference of", "sum of", "cross with") for name in self.against}
+        if set(state) != expected or state["products"].shape != (self.n_parts, self.dim, self.dim):
+            raise InputError("the saved statistics are of other views, dimensions or parts", "make them again")
+        if self._reference is None:
+            self._reference = state["reference"]
+            self._other_references = {name: state[f"reference of {name}"] for name in self.against}
+        # From their reference to mine: every row moves by the same step.
+        step = state["reference"] - self._reference
+        for part, accumulator in enumerate(self._accumulators):
+            n, total = int(state["n"][part]), state["sum"][part]
+            accumulator.n += n
+            accumulator.sum += total + n * step
+            accumulator.products += (
+                state["products"][part] + np.outer(total, step) + np.outer(step, total) + n * np.outer(step, step)
+            )
+            for name in self.against:
+                other_step = state[f"reference of {name}"] - self._other_references[name]
+                other_total = state[f"sum of {name}"][part]
+                accumulator.other_sums[name] += other_total + n * other_step
+                accumulator.cross[name] += (
+                    state[f"cross with {name}"][part]
+                    + np.outer(total, other_step)
+                    + np.outer(step, other_total)
+                    + n * np.outer(step, other_step)
+                )

@@ -1,6 +1,8 @@
 """Pool the states of every layer as they appear: means over spans, into memory-mapped rows."""
 
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from speechstrata.analysis.forward import Batch
 from speechstrata.analysis.spans import Spans, Unit, frame_ranges
 from speechstrata.encoders.base import HiddenStates, Layer
 from speechstrata.errors import InputError
+
+_ROWS_AT_ONCE = 1024
 
 
 def mean_over_ranges(states: Tensor, item: Tensor, first: Tensor, stop: Tensor) -> Tensor:
@@ -64,6 +68,11 @@ class RowPlan:
         """The utterances that have a row; sorted and unique."""
         return np.unique(self.spans.utterance[self.spans_of_rows])
 
+    def of_utterances(self, utterances: NDArray[np.int64]) -> "RowPlan":
+        """The rows of these utterances alone, numbered anew in the same order."""
+        kept = np.isin(self.spans.utterance[self.spans_of_rows], utterances)
+        return RowPlan(self.spans, self.spans_of_rows[kept])
+
 
 class RowStore:
     """The pooled rows of one model: one memory-mapped ``.npy`` per layer and unit, NaN until it is filled.
@@ -72,11 +81,27 @@ class RowStore:
         folder: where the files are; existing ones of the right shape are continued.
         layers: of the encoder.
         rows: unit -> number of rows.
+        existing: the files must all be there, and are only read.
+
+    Attributes:
+        fresh: whether some file is new: what a log says of its rows is not true of it.
+
+    Raises:
+        InputError: the folder cannot be written; or ``existing`` files are missing or of another shape.
     """
 
-    def __init__(self, folder: Path, layers: tuple[Layer, ...], rows: Mapping[str, int]) -> None:
+    def __init__(
+        self, folder: Path, layers: tuple[Layer, ...], rows: Mapping[str, int], *, existing: bool = False
+    ) -> None:
         self.folder = folder
+        self.fresh = False
         self._arrays: dict[tuple[str, str], NDArray[np.float32]] = {}
+        if existing:
+            for layer in layers:
+                for unit, count in rows.items():
+                    if count:
+                        self._arrays[layer.name, unit] = self._read(layer, unit, count)
+            return
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for layer in layers:
@@ -86,15 +111,34 @@ class RowStore:
         except OSError as error:
             raise InputError(f"cannot write pooled rows to {folder}: {error.strerror}", "free some space") from error
 
+    def _read(self, layer: Layer, unit: str, count: int) -> NDArray[np.float32]:
+        path = self.folder / f"{layer.name}.{unit}.npy"
+        try:
+            array: NDArray[np.float32] = np.load(path, mmap_mode="r")
+        except (OSError, ValueError, EOFError) as error:
+            raise InputError(f"cannot read pooled rows from {path}: {error}", "make them again") from error
+        if array.shape != (count, layer.dim) or array.dtype != np.float32:
+            raise InputError(f"{path} holds {array.dtype} {array.shape}, not {count} rows", "make them again")
+        return array
+
     def _open(self, layer: Layer, unit: str, count: int) -> NDArray[np.float32]:
         path = self.folder / f"{layer.name}.{unit}.npy"
         shape = (count, layer.dim)
-        if path.exists():
+        with suppress(FileNotFoundError, ValueError, EOFError):  # cut short: made anew
             array: NDArray[np.float32] = np.load(path, mmap_mode="r+")
             if array.shape == shape and array.dtype == np.float32:
                 return array
-        created: NDArray[np.float32] = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
-        created[:] = np.nan
+        self.fresh = True
+        # Written and not mapped at first: a full disk is an error here, and a killed process later.
+        with path.open("wb") as file:
+            header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False}
+            np.lib.format.write_array_header_1_0(file, header | {"shape": shape})
+            row = np.full(layer.dim, np.nan, dtype=np.float32).tobytes()
+            for start in range(0, count, _ROWS_AT_ONCE):
+                file.write(row * min(_ROWS_AT_ONCE, count - start))
+            file.flush()
+            os.fsync(file.fileno())
+        created: NDArray[np.float32] = np.load(path, mmap_mode="r+")
         return created
 
     def rows(self, layer: str, unit: str) -> NDArray[np.float32]:
@@ -103,6 +147,11 @@ class RowStore:
 
     def __contains__(self, layer: str) -> bool:
         return any(name == layer for name, _ in self._arrays)
+
+    def absorb(self, other: "RowStore", rows: Mapping[str, NDArray[np.int64]]) -> None:
+        """Take over the rows of a store of the same layers; ``rows``: unit -> where its rows belong in this one."""
+        for (layer, unit), array in other._arrays.items():
+            self._arrays[layer, unit][rows[unit]] = array
 
     def flush(self) -> None:
         """Write what is in memory to the disk."""

@@ -2,34 +2,34 @@
 
 import shutil
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from speechstrata.analysis.blocks import Block, PassLog, plan_blocks
+from speechstrata.analysis.blocks import Block, plan_blocks
 from speechstrata.analysis.config import FRAME_SCORES, AnalysisConfig, ComputeConfig, Inputs
 from speechstrata.analysis.frames import FrameStatistics
 from speechstrata.analysis.further_scoring import further_tasks
 from speechstrata.analysis.material import Material, prepare_material
-from speechstrata.analysis.model_pass import Consumer, run_pass
-from speechstrata.analysis.pooling import RowPlan, RowStore, SpanPooler, stored_bytes
-from speechstrata.analysis.provenance import STEP, AnalysedModel, describe_run, layer_depths, milliseconds
+from speechstrata.analysis.model_names import inter_parts, is_front_end, wanted_models
+from speechstrata.analysis.passes import Pass, Passes
+from speechstrata.analysis.pooling import RowPlan, RowStore, stored_bytes
+from speechstrata.analysis.provenance import AnalysedModel, describe_run, layer_depths, milliseconds
 from speechstrata.analysis.run_folder import Problem, RunFolder, ScoreRow, read_config
 from speechstrata.analysis.scoring import LayerScore, Task, inter_tasks, run_tasks, sentence_tasks, unit_tasks
-from speechstrata.analysis.spans import whole_utterances
-from speechstrata.encoders.averaged import parse_averaged
+from speechstrata.analysis.shards import find_shards, shard_folder
+from speechstrata.analysis.spans import Unit, whole_utterances
+from speechstrata.encoders.base import Layer
 from speechstrata.encoders.loading import load_encoder
-from speechstrata.errors import EncoderError, InputError, SpeechstrataError
-from speechstrata.files import fingerprint
+from speechstrata.errors import EncoderError, SpeechstrataError
+from speechstrata.files import LOCK_FILE, fingerprint, hold
+from speechstrata.sharding import Shard, parse_shard
 
 #: Part of every journal key: raise it when a change of the code changes scores, so that old ones are not served.
 SCORES_VERSION = 1
-
-#: The control that is an encoder of its own.
-FBANK = "fbank"
 
 
 def analyze(
@@ -65,13 +65,40 @@ def analyze(
     if output is None:
         digest = fingerprint([described["inputs"], described["analysis"]])
         output = Path("runs") / f"{Path(inputs.corpus).stem}-{digest[:8]}"
-    _notice_changes(output, described)
-    run = RunFolder(output, strict=strict)
+    shard = parse_shard(compute.shard)
+    if shard is None:
+        _notice_changes(output, described)
+        with hold(output / LOCK_FILE):
+            return _analyze(output, inputs, config, compute, described, strict)
+    mine = replace(compute, device=shard.device(compute.device))
+    with hold(output / LOCK_FILE, shared=True), hold(shard_folder(output, shard) / LOCK_FILE):
+        folder = _analyze(shard_folder(output, shard), inputs, config, mine, described, strict, shard)
+    shard.meet()
+    if shard.index or not shard.together:
+        return folder
+    return analyze(inputs, config, replace(mine, shard=""), output, strict=strict)
+
+
+def _analyze(
+    folder: Path,
+    inputs: Inputs,
+    config: AnalysisConfig,
+    compute: ComputeConfig,
+    described: dict[str, Any],
+    strict: bool,
+    shard: Shard | None = None,
+) -> Path:
+    run = RunFolder(folder, strict=strict)
     try:
-        return _Analysis(run, inputs, config, compute).run(described)
+        return _Analysis(run, inputs, config, compute, shard).run(described)
     finally:
         run.write_problems()
         run.close()
+
+
+def _row_store(cache: Path, layers: tuple[Layer, ...], plans: Mapping[Unit, RowPlan]) -> RowStore:
+    """A store with a row for every row of the plans."""
+    return RowStore(cache, layers, {unit: len(plan.spans_of_rows) for unit, plan in plans.items()})
 
 
 def _say(text: str) -> None:
@@ -93,44 +120,46 @@ def _notice_changes(output: Path, described: dict[str, Any]) -> None:
 class _Analysis:
     """One run: what its stages share."""
 
-    def __init__(self, run: RunFolder, inputs: Inputs, config: AnalysisConfig, compute: ComputeConfig) -> None:
+    def __init__(
+        self, run: RunFolder, inputs: Inputs, config: AnalysisConfig, compute: ComputeConfig, shard: Shard | None
+    ) -> None:
         self.run_folder = run
+        self.shard = shard
+        self.passes = Passes(run, config, compute, shard, find_shards(run.path) if shard is None else [])
         self.inputs = inputs
         self.config = config
         self.compute = compute
         self.served = 0
         self.material: Material
+        self.blocks: list[Block]
+        self.rows: Mapping[Unit, RowPlan]
 
     def run(self, described: dict[str, Any]) -> Path:
         self.material = prepare_material(self.inputs, self.config, self.run_folder)
         _say(self.material.statement)
-        models = [model for each in self.wanted() if (model := self.load(*each)) is not None]
+        used = [plan.utterances() for plan in self.material.plans.values()]
+        pooled = np.unique(np.concatenate([*used, np.zeros(0, np.int64)]))
+        speech = self.material.utterances
+        self.blocks = plan_blocks(self.material.frame_sets, pooled, speech.seconds)
+        self.rows = self.passes.own_rows(self.material.plans, self.blocks, speech)
+        models = [model for each in wanted_models(self.inputs) if (model := self.load(*each)) is not None]
         if not any(model.role == "encoder" for model in models):
             reasons = "; ".join(f"{p.where}: {p.reason}" for p in self.run_folder.problems if p.what == "model")
             raise EncoderError(f"no encoder could be loaded ({reasons})", "check the names")
         for model in models:
             self.score(model)
+        if self.shard is not None:
+            return self.run_folder.path
         self.compare(models)
         keys = [key for model in models for key in model.keys]
         self.run_folder.write_results(keys, described, describe_run(models, self.material, self.config.seed))
-        shutil.rmtree(self.run_folder.path / "cache", ignore_errors=True)
+        for folder in ("cache", "shards"):
+            shutil.rmtree(self.run_folder.path / folder, ignore_errors=True)
         if self.served:
             _say(f"{self.served} of {len(keys)} results were already there")
         if self.run_folder.problems:
             _say(f"{len(self.run_folder.problems)} things were left out: see {self.run_folder.path / 'problems.jsonl'}")
         return self.run_folder.path
-
-    def wanted(self) -> list[tuple[str, str, str | None]]:
-        """(name, role, control of) of every encoder of the run, each once."""
-        wanted: list[tuple[str, str, str | None]] = [(name, "encoder", None) for name in self.inputs.models]
-        wanted += [(_inter_parts(other)[0], "encoder", None) for other in self.inputs.inter]
-        if "random" in self.inputs.controls:
-            # One for the checkpoints of a training: they share an architecture.
-            last_of_training = {STEP.sub("", name): name for name in self.inputs.models if not _is_front_end(name)}
-            wanted += [(name, "control", name) for name in last_of_training.values()]
-        if "fbank" in self.inputs.controls and FBANK not in self.inputs.models:
-            wanted.append((FBANK, "control", None))
-        return list(dict.fromkeys(wanted))
 
     def load(self, source: str, role: str, control_of: str | None) -> AnalysedModel | None:
         """An encoder of the run, or ``None`` with the reason among the problems."""
@@ -148,7 +177,7 @@ class _Analysis:
         if encoder is None:
             return None
         layers = encoder.layers
-        if self.config.layers and not _is_front_end(source):
+        if self.config.layers and not is_front_end(source):
             layers = tuple(layer for layer in layers if layer.name in self.config.layers)
             missing = sorted(set(self.config.layers) - {layer.name for layer in layers})
             if missing:
@@ -158,8 +187,7 @@ class _Analysis:
             if not layers:
                 return None
         cache = self.run_folder.path / "cache" / fingerprint([encoder.name, encoder.fingerprint, self.config.layers])
-        store = RowStore(cache, layers, {unit: len(plan.spans_of_rows) for unit, plan in self.material.plans.items()})
-        return AnalysedModel(source, role, control_of, encoder, layers, store, cache)
+        return AnalysedModel(source, role, control_of, encoder, layers, _row_store(cache, layers, self.rows), cache)
 
     # Keys and tasks
 
@@ -236,7 +264,7 @@ class _Analysis:
         material = self.material
         ids = material.utterances.ids
         intra = self.config.intra_layer
-        if intra and "cca-intra" in self.config.scores and not _is_front_end(model.source):
+        if intra and "cca-intra" in self.config.scores and not is_front_end(model.source):
             self.run_folder.attempt("cca-intra", model.source, lambda: model.encoder.layer(intra))
         statistics = FrameStatistics(model.encoder, model.layers, self.config, ids)
         frame_tasks = {
@@ -255,32 +283,15 @@ class _Analysis:
             ],
         )
         pools = bool(unit_tasks_ or self.inputs.inter)
-        used = [plan.utterances() for plan in material.plans.values()]
-        blocks = plan_blocks(
-            material.frame_sets, np.unique(np.concatenate([*used, np.zeros(0, np.int64)])), material.utterances.seconds
-        )
-        blocks = [block for block in blocks if pools or (block.frame_set is not None and frame_tasks[block.frame_set])]
         if pools:
-            size = stored_bytes(model.layers, {unit: len(p.spans_of_rows) for unit, p in material.plans.items()})
+            size = stored_bytes(model.layers, {unit: len(plan.spans_of_rows) for unit, plan in self.rows.items()})
             _say(f"{model.encoder.name}: {size / 1e6:,.0f} MB of pooled states, removed at the end")
-        pooler = SpanPooler(material.plans, model.store, model.encoder.sample_rate, self.config.span)
-
-        def consumers(block: Block) -> list[Consumer]:
-            taking: list[Consumer] = [pooler] if pools else []
-            if block.frame_set is not None and frame_tasks[block.frame_set]:
-                statistics.start(block.frame_set)
-                taking.append(statistics)
-            return taking
-
-        def on_block(block: Block) -> None:
-            if block.frame_set is not None and frame_tasks[block.frame_set]:
-                statistics.complete()
-                self.finish(model, frame_tasks[block.frame_set])
-                statistics.clear()
-
+        frame_sets = frozenset(number for number, tasks in frame_tasks.items() if tasks)
+        work = Pass("pass", self.pass_key(), material.utterances, self.blocks, material.plans, frame_sets, pools)
         visited = [layer.name for layer in model.encoder.layers if layer.name in statistics.needs]
-        self.run_blocks(model, "pass", blocks, visited, consumers, on_block)
-        self.finish(model, unit_tasks_)
+        self.passes.run(model, work, visited, statistics, lambda number: self.finish(model, frame_tasks[number]))
+        if self.shard is None:
+            self.finish(model, unit_tasks_)
         self.score_sentences(model)
 
     def score_sentences(self, model: AnalysedModel) -> None:
@@ -288,52 +299,25 @@ class _Analysis:
         sts = self.material.sts
         if sts is None:
             return
-        count = len(sts.utterances.ids)
-        store = RowStore(model.cache, model.layers, {"sentence": count})
+        speech = sts.utterances
+        every = np.arange(len(speech.ids))
+        plans: dict[Unit, RowPlan] = {
+            "sentence": RowPlan(whole_utterances(speech.ids, speech.speakers, speech.seconds.tolist()), every)
+        }
+        blocks = plan_blocks([], every, speech.seconds)
+        store = _row_store(model.cache, model.layers, self.passes.own_rows(plans, blocks, speech))
         tasks = self.pending(model, [task for layer in model.layers for task in sentence_tasks(layer.name, store, sts)])
         if not tasks:
             return
-        spans = whole_utterances(sts.utterances.ids, sts.utterances.speakers, sts.utterances.seconds.tolist())
-        plan = RowPlan(spans, np.arange(count))
-        pooler = SpanPooler({"sentence": plan}, store, model.encoder.sample_rate, self.config.span)
-        blocks = plan_blocks([], np.arange(count), sts.utterances.seconds)
-        names = [layer.name for layer in model.layers]
-        self.run_blocks(model, "sentences", blocks, names, lambda _: [pooler], lambda _: None)
-        self.finish(model, tasks)
+        work = Pass("sentences", self.pass_key(), speech, blocks, plans)
+        self.passes.run(replace(model, store=store), work, [layer.name for layer in model.layers])
+        if self.shard is None:
+            self.finish(model, tasks)
 
-    def run_blocks(
-        self,
-        model: AnalysedModel,
-        name: str,
-        blocks: Sequence[Block],
-        layers: Sequence[str],
-        consumers: Callable[[Block], Sequence[Consumer]],
-        on_block: Callable[[Block], None],
-    ) -> None:
-        """Run the encoder over the blocks that are not done, and note the utterances that could not be used."""
-        sentences = name == "sentences"
-        assert self.material.sts is not None or not sentences
-        utterances = self.material.sts.utterances if sentences and self.material.sts else self.material.utterances
-        key = fingerprint(
+    def pass_key(self) -> str:
+        """A fingerprint of everything that a pass depends on besides its blocks and the encoder."""
+        return fingerprint(
             [asdict(self.config), asdict(self.inputs), self.material.corpus.fingerprint, self.compute.dtype]
-        )
-        log = PassLog(model.cache / f"{name}.json", key, blocks)
-
-        def after(block: Block) -> None:
-            for utterance, reason in log.unread.items():
-                self.run_folder.failed("utterance", utterance, InputError(reason, "mend or remove the audio"))
-            on_block(block)
-
-        run_pass(
-            model.encoder,
-            utterances,
-            blocks,
-            layers,
-            consumers,
-            log,
-            batch_seconds=self.compute.batch_seconds,
-            flush=model.store.flush,
-            on_block=after,
         )
 
     def compare(self, models: Sequence[AnalysedModel]) -> None:
@@ -345,7 +329,7 @@ class _Analysis:
             self.run_folder.add_problem(Problem("cca-inter", "run", reason, remedy))
         by_source = {model.source: model for model in models if model.role == "encoder"}
         for other_name in self.inputs.inter:
-            source, layer_name = _inter_parts(other_name)
+            source, layer_name = inter_parts(other_name)
             other = by_source.get(source)
             if other is None:
                 continue  # noted when it could not be loaded
@@ -367,24 +351,3 @@ class _Analysis:
                     )
                 ]
                 self.finish(model, self.pending(model, tasks))
-
-
-def _inter_parts(given: str) -> tuple[str, str | None]:
-    """``MODEL:LAYER`` or ``MODEL``; the model may be ``averaged:40ms:MODEL``."""
-    own = _own_name(given)
-    model, colon, layer = own.rpartition(":")
-    return (given.removesuffix(own) + model, layer) if colon and model else (given, None)
-
-
-def _own_name(source: str) -> str:
-    """The model's own name in ``averaged:40ms:MODEL``, else all of it."""
-    try:
-        averaged = parse_averaged(source)
-    except EncoderError:
-        return source  # said when it is loaded
-    return source if averaged is None else averaged.source
-
-
-def _is_front_end(source: str) -> bool:
-    """Whether this is the filterbank, which has one layer and no weights."""
-    return _own_name(source) == FBANK

@@ -48,6 +48,7 @@ def _analyze_arguments(parser: ArgumentParser) -> None:
 
 
 def _analyze(arguments: Namespace) -> None:
+    from speechstrata.analysis.shards import is_shard_folder
     from speechstrata.analysis.suite import analyze
 
     names = set(AnalysisConfig.__dataclass_fields__) - {"scores", "layers"}
@@ -65,11 +66,15 @@ def _analyze(arguments: Namespace) -> None:
         training_speakers=arguments.training_speakers,
     )
     output = None if arguments.output is None else Path(arguments.output)
-    _present([analyze(inputs, config, _compute(arguments), output, strict=arguments.strict)], None)
+    run = analyze(inputs, config, _compute(arguments), output, strict=arguments.strict)
+    if is_shard_folder(run):
+        print(f"share    {run}\nwhen all are done, the same command without --shard scores them")
+        return
+    _present([run], None)
 
 
 def _compute(arguments: Namespace) -> ComputeConfig:
-    return ComputeConfig(**{name: arguments[name] for name in ComputeConfig.__dataclass_fields__})
+    return ComputeConfig(**{name: arguments[name] for name in ComputeConfig.__dataclass_fields__ if name in arguments})
 
 
 def _present(runs: Sequence[Path], output: Path | None) -> None:
@@ -89,7 +94,7 @@ def _present(runs: Sequence[Path], output: Path | None) -> None:
 def _demo_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--output", type=str, default="runs/demo", help="Run folder.")
     parser.add_argument("--models", nargs="+", default=["moonshine-tiny"], help="Encoders to analyse instead.")
-    parser.add_class_arguments(ComputeConfig)
+    parser.add_class_arguments(ComputeConfig, skip={"shard"})
 
 
 def _demo(arguments: Namespace) -> None:
@@ -127,7 +132,7 @@ def _extract_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--span", choices=["published", "centred"], default="published", help="Which frames of a phone are averaged."
     )
-    parser.add_class_arguments(ComputeConfig, skip={"score_workers"})
+    parser.add_class_arguments(ComputeConfig, skip={"score_workers", "shard"})
 
 
 def _extract(arguments: Namespace) -> None:
