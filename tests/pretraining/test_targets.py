@@ -9,14 +9,15 @@ import pytest
 import torch
 
 from speechstrata.errors import CorpusError, InputError, TooFewSamplesError
-from speechstrata.files import read_json
+from speechstrata.files import LOCK_FILE, hold, read_json
 from speechstrata.pretraining import clustering
 from speechstrata.pretraining.config import TargetsConfig
 from speechstrata.pretraining.features import feature_source
 from speechstrata.pretraining.mfcc import mfcc_length
 from speechstrata.pretraining.speech import Speech
-from speechstrata.pretraining.targets import cluster_cuts, read_kmeans, sample_rows
+from speechstrata.pretraining.targets import cluster_cuts, read_kmeans, sample_rows, share_targets
 from speechstrata.pretraining.units import UnitStore
+from speechstrata.sharding import Shard
 
 CONFIG = TargetsConfig(clusters=12, sample_frames=2_000, iterations=10, batch_seconds=10)
 
@@ -61,6 +62,30 @@ def test_two_workers_give_the_same_bytes_as_one(made: Path, cuts: list[Any], tmp
     for name in ("units.npy", "index.json", "targets.json"):
         assert (tmp_path / "two" / name).read_bytes() == (made / name).read_bytes()
     assert not list((tmp_path / "two").glob("work-*"))
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_shards_give_the_bytes_of_one_process(made: Path, cuts: list[Any], tmp_path: Path, count: int) -> None:
+    def share(index: int) -> str:
+        return share_targets(cuts, tmp_path, CONFIG, Shard(index, count))
+
+    assert "parts of the sample are missing" in share(0)
+    assert "parts of the sample are missing" in share(0)  # again: nothing is done twice, nothing is made up
+    assert "run shard 0 again" in [share(index) for index in range(1, count)][-1]
+    assert "parts are missing" in share(0)
+    assert [share(index) for index in range(1, count)][-1] == "run the same command without --shard"
+    assert not (tmp_path / "targets.json").exists()
+    cluster_cuts(cuts, tmp_path, CONFIG)
+    for name in ("units.npy", "index.json", "targets.json"):
+        assert (tmp_path / name).read_bytes() == (made / name).read_bytes()
+    assert share(1) == ""
+
+
+def test_only_one_process_makes_the_units_of_a_folder(cuts: list[Any], tmp_path: Path) -> None:
+    with hold(tmp_path / LOCK_FILE), pytest.raises(InputError, match="another process is writing"):
+        cluster_cuts(cuts, tmp_path, CONFIG)
+    with hold(tmp_path / LOCK_FILE, shared=True), pytest.raises(InputError, match="another process is writing"):
+        cluster_cuts(cuts, tmp_path, CONFIG)
 
 
 def test_a_killed_run_continues_with_the_parts_it_has(

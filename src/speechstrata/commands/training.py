@@ -10,14 +10,31 @@ def _targets_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--config", action="config", help="YAML file with any of the options below.")
     parser.add_argument("--corpus", type=str, required=True, help="'demo', a corpus folder, or a lhotse manifest.")
     parser.add_argument("--output", type=str, required=True, help="Folder of the units.")
+    parser.add_argument(
+        "--shard", type=str, default="", help="One share of the work: I/N with I from 0, or auto (docs/scale.md)."
+    )
     parser.add_class_arguments(TargetsConfig)
 
 
 def _targets(arguments: Namespace) -> None:
+    from dataclasses import replace
+
+    from speechstrata.corpora.corpus import load_corpus
     from speechstrata.files import read_json
-    from speechstrata.pretraining.targets import make_targets
+    from speechstrata.pretraining.targets import make_targets, share_targets
+    from speechstrata.sharding import parse_shard
 
     config = TargetsConfig(**{name: arguments[name] for name in TargetsConfig.__dataclass_fields__})
+    shard = parse_shard(arguments.shard)
+    if shard is not None:
+        cuts = list(load_corpus(arguments.corpus).cuts)
+        config = replace(config, device=shard.device(config.device))
+        following = share_targets(cuts, arguments.output, config, shard)
+        if following or shard.index:
+            print(
+                f"share    {shard} of {arguments.output} done; {following}" if following else f"share    {shard} done"
+            )
+            return
     folder = make_targets(arguments.corpus, arguments.output, config)
     for name, value in read_json(folder / "targets.json")["quality"].items():
         print(f"{name:<20}{value:.4g}" if isinstance(value, float) else f"{name:<20}{value}")

@@ -16,14 +16,15 @@ from numpy.typing import NDArray
 from speechstrata import __version__
 from speechstrata.analysis.kmeans import KMeans, fit_kmeans
 from speechstrata.errors import CorpusError, InputError, TooFewSamplesError
-from speechstrata.files import atomic_path, fingerprint, read_json, write_json
-from speechstrata.pretraining.clustering import Problem, Rows, plan_parts, run_parts
+from speechstrata.files import LOCK_FILE, atomic_path, fingerprint, hold, read_json, write_json
+from speechstrata.pretraining.clustering import Part, Problem, Rows, plan_parts, run_parts
 from speechstrata.pretraining.config import SAMPLE_RATE, TargetsConfig
 from speechstrata.pretraining.features import FeatureSource, feature_source
 from speechstrata.pretraining.quality import as_row, measure_units
 from speechstrata.pretraining.speech import Speech
 from speechstrata.pretraining.units import INDEX_FILE, UnitStore, write_units
 from speechstrata.seeds import derived_seed, generator
+from speechstrata.sharding import Shard
 
 #: Settings that cannot change a unit.
 _FREE = ("workers", "device")
@@ -58,13 +59,80 @@ def make_targets(corpus: str, output: Path | str, config: TargetsConfig | None =
 def cluster_cuts(cuts: Sequence[Any], output: Path | str, config: TargetsConfig) -> Path:
     """:func:`make_targets` for lhotse cuts at hand."""
     output = Path(output)
-    speech = Speech.of_cuts(cuts)
-    source = feature_source(config)
-    settings = {name: value for name, value in asdict(config).items() if name not in _FREE}
-    made_from = {"corpus": speech.fingerprint, "source": source.description, "settings": settings}
+    speech, source = Speech.of_cuts(cuts), feature_source(config)
+    made_from = _made_from(speech, source, config)
+    with hold(output / LOCK_FILE):
+        if not _finished(output, fingerprint(made_from)):
+            _make(cuts, speech, source, config, output, made_from)
+    return output
+
+
+def share_targets(cuts: Sequence[Any], output: Path | str, config: TargetsConfig, shard: Shard) -> str:
+    """One share of :func:`cluster_cuts`; shards may run on any machines that share the folder.
+
+    A shard draws its share of the sample; shard 0 fits the k-means when all have; then each gives its share of the
+    frames their units. Shards that run together (torchrun) wait for each other and finish the work; others do what
+    can be done, and are run again.
+
+    Returns:
+        What is to be done next; "" when the units are there.
+
+    Raises:
+        As :func:`make_targets`.
+    """
+    output = Path(output)
+    speech, source = Speech.of_cuts(cuts), feature_source(config)
+    made_from = _made_from(speech, source, config)
     key = fingerprint(made_from)
-    if _finished(output, key):
-        return output
+    work = output / f"work-{key}"
+    with hold(output / LOCK_FILE, shared=True), hold(work / f".lock-{shard.index}-of-{shard.count}"):
+        if _finished(output, key):
+            return ""
+        drawn = _sample_parts(speech, source, config, work / "sample")
+        centroids = work / CENTROIDS_FILE
+        if not centroids.exists():
+            for _ in run_parts(shard.of(drawn), speech, config, None, "drawing frames"):
+                pass  # a part is kept in its file
+            shard.meet()
+            missing = sum(not part.path.exists() for part in drawn)
+            if shard.index == 0 and not missing:
+                _fit(_sample(speech, source, config, work / "sample")[0], config, centroids)
+            shard.meet()
+            if not centroids.exists():
+                return (
+                    f"{missing} of {len(drawn)} parts of the sample are missing: run the other shards, then 0 again"
+                    if missing
+                    else "the sample is complete: run shard 0 again, which fits the k-means, then the others"
+                )
+        kmeans = read_kmeans(work)
+        parts = _unit_parts(speech, config, work / "units")
+        for _ in run_parts(shard.of(parts), speech, config, kmeans, "assigning units"):
+            pass
+    shard.meet()
+    if not shard.together:
+        missing = sum(not part.path.exists() for part in parts)
+        return f"{missing} of {len(parts)} parts are missing" if missing else "run the same command without --shard"
+    if shard.index == 0:
+        cluster_cuts(cuts, output, config)
+    shard.meet()
+    return ""
+
+
+def _made_from(speech: Speech, source: FeatureSource, config: TargetsConfig) -> dict[str, Any]:
+    """All that the units depend on."""
+    settings = {name: value for name, value in asdict(config).items() if name not in _FREE}
+    return {"corpus": speech.fingerprint, "source": source.description, "settings": settings}
+
+
+def _make(
+    cuts: Sequence[Any],
+    speech: Speech,
+    source: FeatureSource,
+    config: TargetsConfig,
+    output: Path,
+    made_from: dict[str, Any],
+) -> None:
+    key = fingerprint(made_from)
     work = output / f"work-{key}"
     sample, problems = _sample(speech, source, config, work / "sample")
     kmeans = _fit(sample, config, work / CENTROIDS_FILE)
@@ -87,7 +155,6 @@ def cluster_cuts(cuts: Sequence[Any], output: Path | str, config: TargetsConfig)
     write_json(output / RECORD_FILE, record)  # last: it says that all is there
     for folder in output.glob("work-*"):
         shutil.rmtree(folder)
-    return output
 
 
 def read_kmeans(folder: Path | str) -> KMeans:
@@ -122,11 +189,19 @@ def _sample(
     speech: Speech, source: FeatureSource, config: TargetsConfig, work: Path
 ) -> tuple[NDArray[np.float32], list[Problem]]:
     """Rows for the k-means: (rows, dim)."""
-    rows = sample_rows(speech, source, config)
-    parts = plan_parts(speech, np.array(sorted(rows), dtype=np.int64), work, config.batch_seconds, rows)
+    parts = _sample_parts(speech, source, config, work)
     results = list(run_parts(parts, speech, config, None, "drawing frames"))
     sample = np.concatenate([result["values"] for result in results] or [np.empty((0, source.dim), np.float32)])
     return sample, _problems(speech, results)
+
+
+def _sample_parts(speech: Speech, source: FeatureSource, config: TargetsConfig, work: Path) -> list[Part]:
+    rows = sample_rows(speech, source, config)
+    return plan_parts(speech, np.array(sorted(rows), dtype=np.int64), work, config.batch_seconds, rows)
+
+
+def _unit_parts(speech: Speech, config: TargetsConfig, work: Path) -> list[Part]:
+    return plan_parts(speech, np.arange(len(speech.utterances)), work, config.batch_seconds)
 
 
 def sample_rows(speech: Speech, source: FeatureSource, config: TargetsConfig) -> Rows:
@@ -184,7 +259,7 @@ def _assign(
     speech: Speech, source: FeatureSource, config: TargetsConfig, kmeans: KMeans, output: Path, work: Path
 ) -> list[Problem]:
     """Give every frame its unit, and write the units in the corpus' order."""
-    parts = plan_parts(speech, np.arange(len(speech.utterances)), work, config.batch_seconds)
+    parts = _unit_parts(speech, config, work)
     results = list(run_parts(parts, speech, config, kmeans, "assigning units"))
     units: dict[int, NDArray[Any]] = {}
     for result in results:
