@@ -6,7 +6,7 @@ one model for each training seed. Cells keep their names across scales, so that 
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 from speechstrata.errors import InputError
 from speechstrata.mrhubert.config import NetworkConfig
@@ -30,11 +30,11 @@ class Cell:
         downsampling: whether they are lower.
         resolutions_ms: milliseconds per frame, the finest first.
         layers: Transformer layers of each block, in order of execution.
-        network: name of the network (``speechstrata.mrhubert.named``), for its blocks and its cost.
-        overrides: fields of the network's configuration that differ from the named one.
-        recipe: of pre-training; "" where there is none packaged (it is written).
+        network: name of the network (``speechstrata.mrhubert.named``).
+        recipe: of pre-training; "" where there is none packaged: then it is written.
         encoder: the packaged model's name, or the released checkpoint's file; "" where there is none.
         comparison: cells are compared within one: ``base`` or ``large``.
+        overrides: of a cell without a packaged recipe: settings of the network that differ from the named one's.
     """
 
     name: str
@@ -160,6 +160,12 @@ def layer_blocks(cell: Cell) -> dict[str, str]:
     return {tap.name: tap.block for tap in tap_plan(network_of(cell)) if tap.block is not None}
 
 
+@cache
 def network_of(cell: Cell) -> NetworkConfig:
-    """The configuration of the cell's network; classes and label rates are those of its training targets."""
-    return NetworkConfig.from_dict(named_config(cell.network).to_dict() | dict(cell.overrides))
+    """The configuration of the cell's network, as its recipe has it; without the classes that its targets bring."""
+    settings: dict[str, Any] = {"name": cell.network} | dict(cell.overrides)
+    if cell.recipe:
+        from speechstrata.pretraining.recipes import load_recipe
+
+        settings = dict(load_recipe(cell.recipe).model)
+    return NetworkConfig.from_dict(named_config(settings.pop("name")).to_dict() | settings)

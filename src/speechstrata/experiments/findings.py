@@ -1,4 +1,4 @@
-"""The claims evaluated: from tables to statistics with intervals, verdicts and evidence, as ``findings.json`` holds them."""
+"""The claims evaluated: from tables to statistics, intervals, verdicts and evidence, as ``findings.json`` has them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -18,9 +18,9 @@ from speechstrata.experiments.verdicts import VERDICT_RULES, Verdict, finding_ve
 LEVEL = 0.95
 
 INTERVAL_TEXT = (
-    "Mean over training seeds and sample sets (of probes: probe seeds); estimate -+ t x standard error of a crossed bootstrap "
-    "that draws n - 1 of n of each (10,000 resamples), with Satterthwaite's degrees of freedom; level .95. Only training "
-    "seeds and sample sets count that all models of a statistic have."
+    "Mean over training seeds and sample sets (of probes: probe seeds); estimate -+ t x standard error of a crossed "
+    "bootstrap that draws n - 1 of n of each (10,000 resamples), with Satterthwaite's degrees of freedom; level .95. "
+    "Only training seeds and sample sets count that all models of a statistic have."
 )
 
 
@@ -171,7 +171,7 @@ def _statistic(
         return described | {"reason": str(missing)}, None, None
     interval = crossed_interval(grid.values, grid.axes, level=LEVEL)
     verdict, reason = _judge(statement, interval, setting)
-    corrected, _ = _judge(statement, crossed_interval(grid.values, grid.axes, level=corrected_level), setting)
+    corrected, _ = _judge(statement, interval.at(corrected_level), setting)
     described |= {
         "estimate": interval.estimate,
         "low": interval.low,

@@ -11,7 +11,7 @@ percentiles: those of three seeds never leave the range of the three, which hold
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,11 @@ class Interval:
     counts: dict[str, int]
     lacks: tuple[str, ...]
 
+    def at(self, level: float) -> "Interval":
+        """The same estimate's interval at another level."""
+        half = _half_width(self.standard_error, self.degrees, level)
+        return replace(self, low=self.estimate - half, high=self.estimate + half, level=level)
+
 
 def crossed_interval(
     values: NDArray[np.float64],
@@ -74,26 +79,20 @@ def crossed_interval(
         raise ValueError(f"a grid of shape {values.shape} does not have the axes {', '.join(axes)}")
     if not np.isfinite(values).all():
         raise ValueError("the grid has values that are not finite")
-    from scipy.stats import t as t_distribution
-
     draws = _bootstrap_means(values, resamples, generator(seed, "bootstrap", *axes, *values.shape))
     estimate = float(values.mean())
     standard_error = float(draws.std())
-    degrees = _degrees(values)
-    half = 0.0
-    if standard_error > np.finfo(float).eps * max(1.0, abs(estimate)) * values.size:
-        half = float(t_distribution.ppf((1 + level) / 2, degrees)) * standard_error
+    if standard_error <= np.finfo(float).eps * max(1.0, abs(estimate)) * values.size:
+        standard_error = 0.0  # rounding
     counts = dict(zip(axes, values.shape, strict=True))
-    return Interval(
-        estimate,
-        estimate - half,
-        estimate + half,
-        level,
-        standard_error,
-        degrees,
-        counts,
-        tuple(axis for axis, count in counts.items() if count == 1),
-    )
+    lacks = tuple(axis for axis, count in counts.items() if count == 1)
+    return Interval(estimate, estimate, estimate, level, standard_error, _degrees(values), counts, lacks).at(level)
+
+
+def _half_width(standard_error: float, degrees: float, level: float) -> float:
+    from scipy.stats import t as t_distribution
+
+    return float(t_distribution.ppf((1 + level) / 2, degrees)) * standard_error if standard_error > 0 else 0.0
 
 
 def _bootstrap_means(values: NDArray[np.float64], resamples: int, random: np.random.Generator) -> NDArray[np.float64]:
