@@ -52,18 +52,17 @@ def context_text(rows: pl.DataFrame, setting: Setting, controls: Collection[str]
         marks: whether there are curves and marks to be explained.
     """
     corpus = setting.corpus
-    speakers = ""
+    details = [] if corpus.hours is None else [f"{corpus.hours:.1f} h"]
     if corpus.speakers:
-        speakers = f", {corpus.speakers} speaker{'s' if corpus.speakers > 1 else ''}"
-    parts = [f"{corpus.name} ({corpus.hours:.1f} h{speakers})", f"{setting.protocol.name} protocol"]
-    sets = _range(rows["sets"].to_list())
-    parts.append("one sample set" if sets == "1" else f"mean of {sets} sample sets")
+        details.append(f"{corpus.speakers} speaker{'s' if corpus.speakers > 1 else ''}")
+    size = f" ({', '.join(details)})" if details else ""
+    parts = [f"{corpus.name}{size}", f"{setting.protocol.name} protocol", _means(rows)]
     if not marks:
         return " · ".join(parts)
-    if sets != "1":
+    if max(rows["sets"].to_list()) > 1:
         parts[-1] += ", band: lowest to highest"
     if rows["tap"].any():
-        parts.append("hollow: sampling modules and skips")
+        parts.append("hollow: states between layers (sampling, block inputs, skips)")
     if rows.filter(pl.col("kind").is_in(["transformer", "sampling"]))["stride_ms"].n_unique() > 1:
         parts.append("larger mark: lower resolution")
     parts.append("dashed: controls" if rows["model"].is_in(list(controls)).any() else "no control was measured")
@@ -71,3 +70,13 @@ def context_text(rows: pl.DataFrame, setting: Setting, controls: Collection[str]
         names = [entry(score).baseline for score in rows.filter(pl.col("baseline").is_not_null())["score"].unique()]
         parts.append(f"dotted: {', '.join(sorted(set(names)))}")
     return " · ".join(parts)
+
+
+def _means(rows: pl.DataFrame) -> str:
+    """Over what a point is a mean."""
+    sets = _range([total // seeds for total, seeds in rows.select("sets", "seeds").rows()])
+    seeds = _range(rows["seeds"].to_list())
+    each = "one sample set" if sets == "1" else f"{sets} sample sets"
+    if seeds == "1":
+        return each if sets == "1" else f"mean of {each}"
+    return f"mean of {seeds} training seeds, {each} each"

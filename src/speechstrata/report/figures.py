@@ -23,14 +23,12 @@ from speechstrata.report.drawing import SOFT, STRIP, EndLabel, Region, text_widt
 from speechstrata.report.glossary import entry, score_order, variant_order, variant_title
 from speechstrata.report.heatmaps import heatmap_figure
 from speechstrata.report.merge import Merged, Setting, Subject
+from speechstrata.report.panels import CAPTION_LINE, Panel, characters, panels_figure, strip_subjects
 from speechstrata.report.style import Look, look, natural_key, shorten
 from speechstrata.report.tables import last_steps
 
 _PANEL = (4.3, 2.75)  # inches: one panel of a score's figure
-_SMALL = (2.5, 1.75)  # one panel of the overview
-_MOST_STRIPS = 6  # of more encoders, only those that change their resolution get a strip
 _MOST_REFERENCES = 4  # panels for that many at most
-_LINE = 0.145  # one line of a caption, at 7 points
 
 
 def write_figures(merged: Merged, summary: pl.DataFrame, folder: Path) -> list[Path]:
@@ -42,20 +40,20 @@ def write_figures(merged: Merged, summary: pl.DataFrame, folder: Path) -> list[P
             here = final.filter(pl.col("setting") == setting.key)
             name = "overview" if len(merged.settings) == 1 else f"overview-{number}"
             if here["score"].n_unique() > 1:
-                written.append(_save(overview(merged, here, setting), folder / name))
+                written.append(save_figure(overview(merged, here, setting), folder / name))
         scores = sorted(final["score"].unique(), key=score_order)
         for score in scores:
             rows = final.filter(pl.col("score") == score)
-            written.append(_save(score_figure(merged, rows, score), folder / score))
+            written.append(save_figure(score_figure(merged, rows, score), folder / score))
         for score in scores:
             rows = summary.filter((pl.col("score") == score) & (pl.col("variant") == ""))
             figure = steps_figure(merged, rows, score)
             if figure is not None:
-                written.append(_save(figure, folder / f"steps-{score}"))
+                written.append(save_figure(figure, folder / f"steps-{score}"))
     return written
 
 
-def _save(figure: Figure, stem: Path) -> Path:
+def save_figure(figure: Figure, stem: Path) -> Path:
     """Write PDF and PNG, without dates: the same scores give the same files."""
     for suffix, metadata in ((".pdf", {"CreationDate": None, "Producer": None}), (".png", {"Software": None})):
         with atomic_path(stem.with_name(stem.name + suffix)) as partial:
@@ -83,13 +81,22 @@ class _Row:
 
     @property
     def height(self) -> float:
-        return self.above + _PANEL[1] + self.below + _LINE * len(self.caption) + 0.12
+        return self.above + _PANEL[1] + self.below + CAPTION_LINE * len(self.caption) + 0.12
 
 
-def score_figure(merged: Merged, rows: pl.DataFrame, score: str) -> Figure:
+def score_figure(
+    merged: Merged, rows: pl.DataFrame, score: str, *, title: str | None = None, subtitle: str | None = None
+) -> Figure:
     """One score: a row of panels for each corpus and protocol, a column for the score and each variant.
 
     More than ``_MOST_REFERENCES`` of them (every layer of another model) are drawn as heat maps instead.
+
+    Args:
+        merged: the runs.
+        rows: of a summary, of the score.
+        score: its name.
+        title: the heading; by default the score's.
+        subtitle: beneath it; by default the score's name and unit.
     """
     rows = shown_layers(rows)
     facets = _facets(rows)
@@ -99,7 +106,7 @@ def score_figure(merged: Merged, rows: pl.DataFrame, score: str) -> Figure:
             for setting in merged.settings
             if len(here := rows.filter(pl.col("setting") == setting.key))
         ]
-        caption = [line for text in texts for line in textwrap.wrap(text, _characters(5.0))]
+        caption = [line for text in texts for line in textwrap.wrap(text, characters(5.0))]
         return heatmap_figure(merged, rows.filter(pl.col("variant") == ""), score, caption)
     panel = _PANEL[0] * (1.0 if len(facets) == 1 else 0.8)
     side = 0.45 + max(text_width(shorten(label), 7.5) for label in rows["model"].unique())
@@ -111,22 +118,22 @@ def score_figure(merged: Merged, rows: pl.DataFrame, score: str) -> Figure:
             continue
         axis = layer_axis(merged, here)
         caption = textwrap.wrap(
-            f"{sample_text(here)} · {context_text(here, setting, merged.controls)}", _characters(width)
+            f"{sample_text(here)} · {context_text(here, setting, merged.controls)}", characters(width)
         )
         ticks = drawing.fit_ticks(axis, panel - 0.18)
         parts.append(
-            _Row(setting, here, axis, ticks, _strips(merged, here), caption, 0.56 if len(facets) == 1 else 0.68)
+            _Row(setting, here, axis, ticks, strip_subjects(merged, here), caption, 0.56 if len(facets) == 1 else 0.68)
         )
     figure = Figure(figsize=(width, sum(part.height for part in parts)))
     top = 0.0
     for part in parts:
         region = Region(figure, top)
         _draw_row(merged, part, facets, region, panel)
-        subtitle = f"{score}, per {rows['unit'][0]}"
+        beneath = subtitle or f"{score}, per {rows['unit'][0]}"
         if len(parts) > 1:
-            subtitle += f" — {part.setting.title}"
-        region.text(0.12, 0.1, entry(score).title, fontsize=11, fontweight="bold")
-        region.text(0.12, 0.3, subtitle, fontsize=7.5, color=SOFT)
+            beneath += f" — {part.setting.title}"
+        region.text(0.12, 0.1, title or entry(score).title, fontsize=11, fontweight="bold")
+        region.text(0.12, 0.3, beneath, fontsize=7.5, color=SOFT)
         top += part.height
     return figure
 
@@ -158,11 +165,6 @@ def _draw_caption(region: Region, top: float, lines: list[str]) -> None:
     region.text(0.12, top, "\n".join(lines), fontsize=7, color=SOFT, linespacing=1.35)
 
 
-def _characters(width: float) -> int:
-    """How many characters of a caption fit a figure of that width."""
-    return int((width - 0.24) / text_width("x", 7))
-
-
 def _refers_to(reference: str) -> pl.Expr:
     return pl.col("reference") == reference if reference else pl.lit(True)
 
@@ -184,54 +186,16 @@ def shown_layers(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.filter((pl.col("unit") == "frame") | front.not_() | deep.not_())
 
 
-def _strips(merged: Merged, here: pl.DataFrame) -> list[Subject]:
-    """Encoders whose resolution is worth a strip: all, if their resolutions differ."""
-    drawn = [s for s in merged.subjects if not s.is_control and s.label in here["model"]]
-    deep = here.filter(pl.col("kind").is_in(["transformer", "sampling"]))
-    strides = dict(deep.group_by("model").agg(pl.col("stride_ms").n_unique()).rows())
-    changing = [subject for subject in drawn if strides.get(subject.label, 0) > 1]
-    all_strides = deep.filter(pl.col("model").is_in([subject.label for subject in drawn]))["stride_ms"]
-    if len(drawn) > _MOST_STRIPS:
-        return changing
-    return drawn if all_strides.n_unique() > 1 else []
-
-
 def overview(merged: Merged, rows: pl.DataFrame, setting: Setting) -> Figure:
     """All scores of a setting as small panels with one legend (the layout of the paper's Figure 3)."""
     rows = shown_layers(rows.filter(pl.col("variant") == ""))
     first_reference = pl.col("reference").first().over("model", "score")
     rows = rows.filter(pl.col("reference") == first_reference)
-    scores = rows["score"].unique(maintain_order=True).to_list()
-    columns = min(3, len(scores))
-    lines = -(-len(scores) // columns)
-    axes_of = [layer_axis(merged, rows.filter(pl.col("score") == score)) for score in scores]
-    ticks_of = [drawing.fit_ticks(axis, _SMALL[0], 6) for axis in axes_of]
-    room = [max(ticks.height for ticks in ticks_of[line * columns :][:columns]) for line in range(lines)]
-    width = 0.15 + columns * (_SMALL[0] + 0.55) + (0.0 if columns > 1 else 1.5)
-    drawn = [subject for subject in merged.subjects if subject.label in rows["model"]]
-    entries = drawing.legend_entries(drawn)
-    legend = 0.2 * drawing.legend_rows([name for name, _ in entries], width)[0]
-    text = context_text(rows, setting, merged.controls)
-    if any(axis.scale == "depth" for axis in axes_of):
-        text += " · horizontal: share of the Transformer layers passed"
-    caption = textwrap.wrap(text, _characters(width))
-    tops = list(np.cumsum([0.42, *(0.36 + _SMALL[1] + inches + 0.12 for inches in room)]))
-    figure = Figure(figsize=(width, tops[-1] + legend + 0.15 + _LINE * len(caption) + 0.12))
-    region = Region(figure)
-    region.text(0.12, 0.1, setting.title, fontsize=11, fontweight="bold")
-    for number, score in enumerate(scores):
-        line, column = divmod(number, columns)
-        part = rows.filter(pl.col("score") == score)
-        axes = region.axes(0.55 + column * (_SMALL[0] + 0.55), tops[line] + 0.36, *_SMALL)
-        drawing.draw_panel(axes, merged, part, axes_of[number])
-        drawing.draw_ticks(axes, axes_of[number], ticks_of[number])
-        axes.set_title(f"{chr(65 + number % 26)}  {entry(score).title}", pad=13)
-        axes.set_ylabel(entry(score).axis, fontsize=6.5, labelpad=2)
-        sample = sample_text(part).split(" (")[0]
-        axes.text(0, 1.03, sample, transform=axes.transAxes, fontsize=5.8, color=SOFT)
-    drawing.draw_legend(region, entries, tops[-1], width)
-    _draw_caption(region, tops[-1] + legend + 0.13, caption)
-    return figure
+    panels = [
+        Panel(f"{chr(65 + number % 26)}  {entry(score).title}", score)
+        for number, score in enumerate(rows["score"].unique(maintain_order=True))
+    ]
+    return panels_figure(merged, rows, setting, panels, title=setting.title)
 
 
 def steps_figure(merged: Merged, rows: pl.DataFrame, score: str) -> Figure | None:
@@ -258,8 +222,8 @@ def steps_figure(merged: Merged, rows: pl.DataFrame, score: str) -> Figure | Non
         " · controls: their best layer"
         for setting, _, own in panels
     )
-    caption = [line for text in texts for line in textwrap.wrap(text, _characters(width))]
-    figure = Figure(figsize=(width, 0.45 + lines * cell[1] + _LINE * len(caption) + 0.15))
+    caption = [line for text in texts for line in textwrap.wrap(text, characters(width))]
+    figure = Figure(figsize=(width, 0.45 + lines * cell[1] + CAPTION_LINE * len(caption) + 0.15))
     region = Region(figure)
     region.text(0.12, 0.1, f"{entry(score).title}, over training", fontsize=11, fontweight="bold")
     for number, (setting, subject, own) in enumerate(panels):

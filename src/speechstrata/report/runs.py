@@ -74,14 +74,14 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class CorpusInfo:
-    """The speech that a run measured on."""
+    """The speech that a run measured on; ``utterances`` and ``hours`` are None where only its scores are at hand."""
 
     name: str
     description: str
     licence: str
     fingerprint: str
-    utterances: int
-    hours: float
+    utterances: int | None
+    hours: float | None
     speakers: int | None
     largest_speaker_share: float | None
 

@@ -73,7 +73,7 @@ def mark_size(stride_ms: float) -> float:
 _AVERAGED = re.compile(r"averaged:[0-9.]+ms:")
 
 
-def shorten(label: str, limit: int = 30) -> str:
+def shorten(label: str, limit: int = 36) -> str:
     """A label that fits a figure: the end of a path or of a long name, which tells models apart best."""
     label = "".join(character if character.isprintable() else " " for character in label)
     if len(label) <= limit:

@@ -246,7 +246,7 @@ function drawLegend() {
   const entries = report.models.filter((model) => chosen.models.has(model.label))
     .map((model) => make("li", {}, swatch(model), make("span", {}, model.label)));
   const keys = [];
-  if (points.some((point) => point.tap)) keys.push("hollow: sampling modules and skips");
+  if (points.some((point) => point.tap)) keys.push("hollow: states between layers (sampling, block inputs, skips)");
   if (new Set(points.filter((point) => !modelOf.get(point.model).single).map((point) => point.stride_ms)).size > 1) keys.push("larger mark: lower resolution");
   if (chosen.spread) keys.push(`band: ${report.spread}`);
   for (const [variant, name] of Object.entries({ "vectors-permuted": "dotted", "types-disjoint": "dash-dot" })) {
