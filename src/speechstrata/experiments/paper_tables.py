@@ -91,7 +91,7 @@ def table_2(scale: str, probes: pl.DataFrame) -> PaperTable:
         paper = published.filter(pl.col("cell") == cell.name)
         if not paper.is_empty():
             values = {(task, metric): value for task, metric, value in paper.select("task", "metric", "value").rows()}
-            cells = [_shown(values.get((task, metric)), percent) for task, metric, _, _, percent in columns]
+            cells = [_as_published(values.get((task, metric)), percent) for task, metric, _, _, percent in columns]
             theirs.append((cell.label, *cells))
             numbers += [
                 {"cell": cell.name, "task": task, "metric": metric, "mean": value, "sd": None, "training_seeds": None,
@@ -150,6 +150,11 @@ def _metric_row(
 
 def _shown(value: float | None, percent: bool) -> str:
     return _MISSING if value is None else f"{100 * value:.2f}" if percent else f"{value:.2f}"
+
+
+def _as_published(value: float | None, percent: bool) -> str:
+    """With the digits that were published."""
+    return _MISSING if value is None else f"{round(100 * value, 2) if percent else value:g}"
 
 
 def _remark(probes: pl.DataFrame) -> str:

@@ -147,8 +147,9 @@ def _units(config: ReproduceConfig, corpus: str, folder: Path, *, first: bool, o
 
 def training_folders(config: ReproduceConfig, output: Path) -> list[Path]:
     """The folders of the trainings that Table 3 compares."""
+    variants = RESIDUAL_RECIPES[config.scale].values()
     folders = [
-        output / "training" / f"{name}-s{seed}" for name in variants for seed in range(1, config.training_seeds + 1)
+        output / "training" / f"{name}-s{seed + 1}" for name in variants for seed in range(config.training_seeds)
     ]
     return [folder for folder in folders if (folder / "validation.csv").exists()]
 
