@@ -99,8 +99,8 @@ def write_paper(folder: Path, replication: bool = True) -> Path:
         for task in ("asr", "sf", "se", "ic", "ks", "sd"):
             for seed in (0, 1):
                 origin = {
-                    "task": task, "cell": cell.name, "model": cell.encoder, "training_seed": 1, "probe_seed": seed,
-                    "corpus": f"mini-{task}", "mini": True, "budget": 1.0,
+                    "task": task, "cell": cell.name, "control": "", "model": cell.encoder, "training_seed": 1,
+                    "probe_seed": seed, "corpus": f"mini-{task}", "mini": True, "budget": 1.0,
                 }  # fmt: skip
                 weights += [origin | row for row in weight_rows(cell, task, seed)]
                 for (of_task, metric), (level, effect) in METRICS.items():

@@ -117,8 +117,8 @@ def draw_panel(axes: Axes, merged: Merged, rows: pl.DataFrame, axis: LayerAxis) 
         a label for the end of each curve.
     """
     axes.grid(axis="y")
-    labels = []
-    untrained = []
+    labels: list[EndLabel] = []
+    untrained: list[EndLabel] = []
     for subject in merged.subjects:
         own = rows.filter(pl.col("model") == subject.label).sort("index")
         if own.is_empty():

@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from speechstrata.errors import InputError
+from speechstrata.experiments.gather import read_gathered
 from speechstrata.files import read_json
 from speechstrata.report.merge import Merged, Setting, Subject
 from speechstrata.report.runs import COLUMNS, CorpusInfo, LayerInfo, ModelInfo, ProtocolInfo, Run, read_run
@@ -58,7 +59,7 @@ class PaperData:
         merged: the cells as models, each with its training seeds as further sample sets; settings in the order of
             the design's corpora.
         summary: of ``merged.scores``.
-        probes, weights, cost, residual: the tables of the folder; empty where a file is not there.
+        probes, weights, cost, residual: the tables of the folder; any but ``cost`` may be empty.
         roles: setting key -> ``primary`` or ``replication``.
     """
 
@@ -122,13 +123,14 @@ def read_paper(folder: Path | str) -> PaperData:
         findings["findings"], findings["claims"]
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{file} lacks or garbles {error}", _REMEDY) from error
+    tables = read_gathered(folder)
+    cost = _cost(folder / "cost.csv")
     runs = [read_run(path.parent) for path in sorted(folder.glob("analysis/*/scores.parquet"))]
-    cost = _table(folder / "cost.csv")
     settings = tuple(
         _setting(f"s{number}", name, fingerprint, protocol, runs)
         for number, (name, fingerprint, protocol, _) in enumerate(corpora, 1)
     )
-    scores, subjects = _models(_table(folder / "scores.csv"), cells, settings, cost, folder / "scores.csv")
+    scores, subjects = _models(tables.scores, cells, settings, cost, folder / "scores.csv")
     merged = Merged(
         runs=tuple(runs),
         settings=settings,
@@ -143,22 +145,19 @@ def read_paper(folder: Path | str) -> PaperData:
         findings=findings,
         merged=merged,
         summary=summarize(scores),
-        probes=_table(folder / "probes.csv"),
-        weights=_table(folder / "probe_weights.csv"),
+        probes=tables.probes,
+        weights=tables.probe_weights,
         cost=cost,
-        residual=_table(folder / "residual.csv"),
+        residual=tables.residual,
         roles={setting.key: role for setting, (*_, role) in zip(settings, corpora, strict=True)},
     )
 
 
-def _table(file: Path) -> pl.DataFrame:
-    """A CSV of the folder; empty if it is not there or has no rows."""
-    if not file.is_file():
-        return pl.DataFrame()
+def _cost(file: Path) -> pl.DataFrame:
+    """What the cells cost."""
+    columns = {"cell": pl.String, "parameters": pl.Int64, "macs_per_second": pl.Float64}
     try:
-        return pl.read_csv(file, infer_schema_length=None)
-    except pl.exceptions.NoDataError:
-        return pl.DataFrame()
+        return pl.read_csv(file, schema_overrides=columns).select(*columns)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise InputError(f"cannot read {file}: {error}", _REMEDY) from error
 
@@ -177,33 +176,21 @@ def _models(
     table: pl.DataFrame, cells: Sequence[PaperCell], settings: Sequence[Setting], cost: pl.DataFrame, file: Path
 ) -> tuple[pl.DataFrame, tuple[Subject, ...]]:
     """The scores under their cells' labels, and the models that they are of."""
-    schema = {name: kind for name, (kind, _) in COLUMNS.items()}
     if table.is_empty():
-        raise InputError(f"{file} is missing or has no rows", _REMEDY)
+        raise InputError(f"{file} has no rows", "give models whose scores are committed, or a corpus to analyse")
     labels = {cell.name: cell.label for cell in cells}
     keys = {(setting.corpus.fingerprint, setting.protocol.name): setting.key for setting in settings}
-    try:
-        table = table.with_columns(pl.col("corpus_fingerprint").cast(pl.String)).with_columns(
-            pl.col("cell", "control", "variant", "reference").cast(pl.String).fill_null("")
-        )
-        names = [_label(labels, cell, control) for cell, control in table.select("cell", "control").rows()]
-        where = [keys.get(pair) for pair in table.select("corpus_fingerprint", "protocol").rows()]
-        table = table.with_columns(
-            pl.Series("model", names, dtype=pl.String), pl.Series("setting", where, dtype=pl.String)
-        ).filter(pl.col("model").is_not_null() & pl.col("setting").is_not_null())
-        scores = table.select(
-            "setting",
-            "training_seed",
-            *[
-                (pl.col(name) if name in table.columns else pl.lit("" if kind == pl.String else None))
-                .cast(kind)
-                .alias(name)
-                for name, kind in schema.items()
-            ],
-        )
-    except (pl.exceptions.PolarsError, TypeError) as error:
-        raise InputError(f"{file} is not a table of scores: {error}", _REMEDY) from error
-    sizes = dict(cost.select("cell", "parameters").rows()) if "parameters" in cost.columns else {}
+    names = [_label(labels, cell, control) for cell, control in table.select("cell", "control").rows()]
+    where = [keys.get(pair) for pair in table.select("corpus_fingerprint", "protocol").rows()]
+    table = table.with_columns(
+        pl.Series("model", names, dtype=pl.String), pl.Series("setting", where, dtype=pl.String)
+    ).filter(pl.col("model").is_not_null() & pl.col("setting").is_not_null())
+    absent = {name: kind for name, (kind, _) in COLUMNS.items() if name not in table.columns}
+    table = table.with_columns(
+        pl.lit("" if kind == pl.String else None).cast(kind).alias(name) for name, kind in absent.items()
+    )
+    scores = table.select("setting", "training_seed", *COLUMNS)
+    sizes = dict(cost.select("cell", "parameters").rows())
     controls = list(dict.fromkeys(control for control in table["control"] if control))
     return scores, tuple(_subjects(scores, cells, controls, sizes))
 

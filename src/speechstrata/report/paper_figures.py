@@ -200,7 +200,7 @@ def _weights(data: PaperData, folder: Path) -> list[Path]:
     if data.weights.is_empty():
         return []
     written = []
-    wanted = [("2b", list(FIGURE_6.values()), ("asr", "sf"), True)]
+    wanted: list[tuple[str, list[str], tuple[str, ...], bool]] = [("2b", list(FIGURE_6.values()), ("asr", "sf"), True)]
     wanted += [(f"6{letter}", [cell], _TASKS, False) for letter, cell in FIGURE_6.items()]
     wanted.append(("6-others", [cell.name for cell in data.cells if cell.name not in FIGURE_6.values()], _TASKS, False))
     for name, cells, tasks, published in wanted:

@@ -31,7 +31,7 @@ def weights_of(
     measured = data.weights
     if measured.is_empty():
         return pl.DataFrame(schema=dict.fromkeys(_COLUMNS, pl.String)), []
-    measured = measured.filter(pl.col("task").is_in(list(tasks)))
+    measured = measured.filter(pl.col("task").is_in(list(tasks)) & (pl.col("control") == ""))
     parts = [
         measured.filter(pl.col("cell") == cell.name).select(
             "cell",
