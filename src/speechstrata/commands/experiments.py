@@ -16,7 +16,9 @@ def _arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--stages", nargs="+", default=[], help="Run these stages only, by name or group.")
     parser.add_argument("--list", action="store_true", help="List the stages with their states, and run nothing.")
-    parser.add_class_arguments(ReproduceConfig)
+    parser.add_argument("--probes", action="store_true", help="Train the SUPERB probes anew.")
+    parser.add_argument("--from_scratch", action="store_true", help="Train every model anew, on the first corpus.")
+    parser.add_class_arguments(ReproduceConfig, skip={"probes", "from_scratch"})
 
 
 def _run(arguments: Namespace) -> None:
