@@ -52,7 +52,9 @@ def test_support_needs_all():
 
 
 def test_contradiction_needs_one_that_survives_the_correction():
-    assert finding_verdict([("a", "supported", "supported"), ("b", "contradicted", "contradicted")])[0] == "contradicted"
+    assert (
+        finding_verdict([("a", "supported", "supported"), ("b", "contradicted", "contradicted")])[0] == "contradicted"
+    )
     verdict, reason = finding_verdict([("a", "supported", "supported"), ("b", "contradicted", "not resolved")])
     assert (verdict, "not when corrected" in reason) == ("not resolved", True)
 

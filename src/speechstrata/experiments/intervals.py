@@ -57,7 +57,7 @@ def crossed_interval(
     axes: Sequence[str],
     *,
     level: float = 0.95,
-    resamples: int = 10_000,
+    resamples: int = 5_000,
     seed: int = 0,
 ) -> Interval:
     """The mean of a complete grid, and where the mean over all seeds, sample sets and speakers may be.
