@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from jsonargparse import ArgumentParser
 
 from speechstrata import __version__
-from speechstrata.commands import analysis, corpora, networks, probes, training
+from speechstrata.commands import analysis, corpora, experiments, networks, probes, training, word_embeddings
 from speechstrata.commands.command import Command
 from speechstrata.errors import SpeechstrataError
 
@@ -21,6 +21,8 @@ COMMANDS: dict[str, Command] = {
     **networks.COMMANDS,
     **training.COMMANDS,
     **probes.COMMANDS,
+    **word_embeddings.COMMANDS,
+    **experiments.COMMANDS,
 }
 
 
