@@ -67,8 +67,19 @@ FAMILIES: dict[str, str] = {
 #: Suffix of a checkpoint file -> "module:function".
 FILE_TYPES: dict[str, str] = {".pt": _MRHUBERT, ".pth": _MRHUBERT}
 
+#: Models of the family whose weights come with the package.
+PACKAGED_NAMES = (
+    "tiny-hubert",
+    "tiny-mrhubert-base",
+    "tiny-b2-a",
+    "tiny-b4-a",
+    "tiny-b5-a",
+    "tiny-neither",
+)
+
 #: Names that need no file -> "module:function".
 BUILT_IN: dict[str, str] = {
+    **dict.fromkeys(PACKAGED_NAMES, "speechstrata.mrhubert.packaged:load"),
     "fbank": "speechstrata.encoders.fbank:load",
     "mfcc": "speechstrata.encoders.mfcc:load",
     "moonshine-tiny": "speechstrata.encoders.moonshine_package:load",
