@@ -2,8 +2,8 @@
 
     python scripts/collect_seeds.py --analysis runs/queen runs/queen-seed2 --probes runs/probes --training runs/training
 
-writes ``src/speechstrata/experiments/data/tiny/seeds.csv.gz``, ``probes.csv``, ``probe_weights.csv``, ``residual.csv``; a
-table whose folders are not given stays as it is. Models are recognised by their packaged name or by the recipe in their
+writes ``src/speechstrata/experiments/data/tiny/seeds.csv.gz``, ``probes.csv``, ``probe_weights.csv``, ``residual.csv``;
+a table whose folders are not given stays as it is. Models are recognised by their packaged name or by the recipe in their
 training folder; others are named: ``--named runs/x/model=b5-a:2``.
 """
 
