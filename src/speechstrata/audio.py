@@ -74,7 +74,7 @@ def load_cut(cut: Any, sample_rate: int) -> Waveform:
     """The waveform of a lhotse cut, its channels averaged.
 
     ``MonoCut`` and ``MultiCut`` over files, archive members and memory are read here; recordings with lazy
-    transforms, mixed and padded cuts, pipes and URLs go through lhotse.
+    transforms, mixed and padded cuts, and URLs go through lhotse; commands are not run.
 
     Args:
         cut: with a recording.
@@ -91,6 +91,8 @@ def load_cut(cut: Any, sample_rate: int) -> Waveform:
         direct = recording is not None and not recording.transforms and not recording.has_video
         if direct and all(source.type in ("file", "memory") for source in recording.sources):
             return _load_direct(cut, recording, sample_rate)
+        if recording is not None and any(source.type == "command" for source in recording.sources):
+            raise InputError("its audio is the output of a command, which is not run", "write it to a file first")
         samples = np.atleast_2d(cut.load_audio())
     except InputError as error:
         raise InputError(f"utterance {cut.id}: {error.message}", error.remedy) from error

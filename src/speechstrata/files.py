@@ -9,7 +9,10 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from speechstrata.errors import InputError
 
@@ -54,6 +57,20 @@ def write_text(path: Path | str, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
+def read_text(path: Path | str) -> str:
+    """The content of a UTF-8 text file.
+
+    Raises:
+        InputError: it cannot be read, or is not UTF-8.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}", "check the path") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}", "mend the file") from error
+
+
 def write_json(path: Path | str, value: Any) -> None:
     """Write ``value`` as indented JSON, keys in the order given, atomically."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
@@ -65,13 +82,26 @@ def read_json(path: Path | str) -> Any:
     Raises:
         InputError: the file is missing or is not JSON.
     """
-    path = Path(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}", "check the path") from error
-    except ValueError as error:
-        raise InputError(f"{path} is not valid JSON: {error}", "make the file again") from error
+        return json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not valid JSON: {str(error)[:200]}", "make the file again") from error
+
+
+def map_array(path: Path | str, mode: Literal["r", "r+"] = "r") -> NDArray[Any]:
+    """The array of a ``.npy`` file, memory-mapped.
+
+    Raises:
+        InputError: the file is missing, cut short, or no such file.
+    """
+    try:
+        array = np.load(path, mmap_mode=mode, allow_pickle=False)
+        if isinstance(array, np.ndarray):
+            return array
+        reason = "it is an archive"
+    except Exception as error:  # numpy parses the header as Python, with all the errors of that
+        reason = f"{type(error).__name__}: {str(error)[:200]}"
+    raise InputError(f"the array {path} cannot be read ({reason})", "make it again")
 
 
 def sha256_of_file(path: Path | str) -> str:

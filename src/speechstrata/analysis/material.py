@@ -18,7 +18,7 @@ from speechstrata.analysis.sampling import UnitSample, choose_protocol, sample_f
 from speechstrata.analysis.sentence_pairs import SentencePairs, load_sentence_pairs
 from speechstrata.analysis.spans import Spans, Unit, collect_spans
 from speechstrata.analysis.vectors import WordVectors, load_vectors
-from speechstrata.errors import InputError
+from speechstrata.files import read_text
 
 _UNITS: tuple[Literal["phone", "word"], ...] = ("phone", "word")
 
@@ -105,10 +105,7 @@ def _speaker_subsets(source: str | None, utterances: Utterances, run: RunFolder)
     if source is None:
         return {}
     path = Path(source)
-    try:
-        known = {line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()}
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}", "give a file with one speaker a line") from error
+    known = {line.strip() for line in read_text(path).splitlines() if line.strip()}
     seen = np.array([speaker in known for speaker in utterances.speakers], dtype=bool)
     if seen.all() or not seen.any():
         which = "all" if seen.all() else "none"

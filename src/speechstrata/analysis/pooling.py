@@ -16,6 +16,7 @@ from speechstrata.analysis.forward import Batch
 from speechstrata.analysis.spans import Spans, Unit, frame_ranges
 from speechstrata.encoders.base import HiddenStates, Layer
 from speechstrata.errors import InputError
+from speechstrata.files import map_array
 
 _ROWS_AT_ONCE = 1024
 
@@ -113,10 +114,7 @@ class RowStore:
 
     def _read(self, layer: Layer, unit: str, count: int) -> NDArray[np.float32]:
         path = self.folder / f"{layer.name}.{unit}.npy"
-        try:
-            array: NDArray[np.float32] = np.load(path, mmap_mode="r")
-        except (OSError, ValueError, EOFError) as error:
-            raise InputError(f"cannot read pooled rows from {path}: {error}", "make them again") from error
+        array: NDArray[np.float32] = map_array(path)
         if array.shape != (count, layer.dim) or array.dtype != np.float32:
             raise InputError(f"{path} holds {array.dtype} {array.shape}, not {count} rows", "make them again")
         return array
@@ -124,8 +122,8 @@ class RowStore:
     def _open(self, layer: Layer, unit: str, count: int) -> NDArray[np.float32]:
         path = self.folder / f"{layer.name}.{unit}.npy"
         shape = (count, layer.dim)
-        with suppress(FileNotFoundError, ValueError, EOFError):  # cut short: made anew
-            array: NDArray[np.float32] = np.load(path, mmap_mode="r+")
+        with suppress(InputError):  # not there yet, or cut short: made anew
+            array: NDArray[np.float32] = map_array(path, "r+")
             if array.shape == shape and array.dtype == np.float32:
                 return array
         self.fresh = True
@@ -138,7 +136,7 @@ class RowStore:
                 file.write(row * min(_ROWS_AT_ONCE, count - start))
             file.flush()
             os.fsync(file.fileno())
-        created: NDArray[np.float32] = np.load(path, mmap_mode="r+")
+        created: NDArray[np.float32] = map_array(path, "r+")
         return created
 
     def rows(self, layer: str, unit: str) -> NDArray[np.float32]:

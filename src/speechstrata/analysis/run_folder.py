@@ -114,7 +114,7 @@ class RunFolder:
             try:
                 entry = json.loads(line)
                 self._finished[entry["key"]] = [ScoreRow(**row) for row in entry["rows"]]
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 continue  # cut short by a kill: that entry is computed again
         return bool(text) and not text.endswith("\n")
 

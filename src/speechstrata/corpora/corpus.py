@@ -250,7 +250,9 @@ def _load_folder(folder: Path, lazy: bool) -> Corpus:
             details=described.get("details", {}),
             folder=folder,
         )
-    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+    except CorpusError:
+        raise
+    except Exception as error:  # whatever gzip, the JSON reader and lhotse raise
         raise CorpusError(f"the corpus folder {folder} cannot be read: {error!r}", "prepare it again") from error
 
 
@@ -304,4 +306,7 @@ def _file_sources(described: dict[str, Any]) -> list[dict[str, Any]]:
     """The files of a cut's recording, and of recordings among its custom fields (the clean one of a noisy one)."""
     recordings = [described.get("recording") or {}]
     recordings += [value for value in (described.get("custom") or {}).values() if isinstance(value, dict)]
-    return [source for recording in recordings for source in recording.get("sources", ()) if source["type"] == "file"]
+    sources = [source for recording in recordings for source in recording.get("sources", ())]
+    if any(source["type"] == "command" for source in sources):  # lhotse would give it to a shell
+        raise CorpusError(f"the audio of {described.get('id')} is the output of a command", "write it to files first")
+    return [source for source in sources if source["type"] == "file"]

@@ -1,9 +1,11 @@
 """Files out of a Debian package, without Debian's tools; and fetching one where there is apt."""
 
 import io
+import lzma
 import shutil
 import subprocess
 import tarfile
+import zlib
 from pathlib import Path
 
 from speechstrata.errors import CorpusError
@@ -24,7 +26,10 @@ def read_from_package(package: Path, suffixes: tuple[str, ...]) -> dict[str, byt
     offset = len(_MAGIC)
     while offset + 60 <= len(data):  # an ar archive: 60-byte headers, each followed by its file, padded to 2
         name = data[offset : offset + 16].decode("latin-1").strip().rstrip("/")
-        size = int(data[offset + 48 : offset + 58])
+        length = data[offset + 48 : offset + 58].strip()
+        if not length.isdigit():
+            raise CorpusError(f"{package} is damaged: {name!r} has the length {length!r}", "fetch it again")
+        size = int(length)
         offset += 60
         if name.startswith("data.tar"):
             found |= _from_tar(package, data[offset : offset + size], suffixes)
@@ -44,7 +49,7 @@ def _from_tar(package: Path, data: bytes, suffixes: tuple[str, ...]) -> dict[str
                 if suffix is not None and member.isfile():
                     file = archive.extractfile(member)
                     found[suffix] = file.read() if file else b""
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, EOFError, OSError, ValueError, zlib.error, lzma.LZMAError) as error:
         remedy = "unpack it with 'dpkg-deb -x' and give the folder"
         raise CorpusError(f"{package} cannot be unpacked: {error}", remedy) from error
     return found

@@ -18,6 +18,7 @@ from speechstrata.corpora.problems import ProblemLog
 from speechstrata.corpora.text import plain_words
 from speechstrata.corpora.textgrid import SILENCES, read_textgrid
 from speechstrata.errors import CorpusError, InputError
+from speechstrata.files import read_text
 
 SPLITS = ("dev-clean", "dev-other", "test-clean", "test-other", "train-clean-100", "train-clean-360", "train-other-500")
 MINI_SPLITS = ("dev-clean-2", "train-clean-5")
@@ -91,7 +92,12 @@ def read_condensed_alignments(path: Path, log: ProblemLog) -> dict[str, list[Spa
     Empty words are pauses, left out here. Broken lines are reported.
     """
     found: dict[str, list[Span]] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    try:
+        text = read_text(path)
+    except InputError as error:
+        log.report(path.name, error.message, skipped=False)
+        return found
+    for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
         try:
@@ -172,7 +178,7 @@ def _cut(file: AudioFile, text: str, split: str, grid: Path, words: list[Span], 
 def _transcripts(chapter: Path, log: ProblemLog) -> dict[str, str]:
     texts: dict[str, str] = {}
     for path in sorted(chapter.glob("*.trans.txt")):
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        for number, line in enumerate(read_text(path).splitlines(), start=1):
             name, _, text = line.strip().partition(" ")
             if text:
                 texts[name] = text
@@ -186,5 +192,5 @@ def _genders(root: Path) -> dict[str, str]:
     path = root / "SPEAKERS.TXT"
     if not path.is_file():
         return {}
-    rows = [line.split("|") for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith(";")]
+    rows = [line.split("|") for line in read_text(path).splitlines() if not line.startswith(";")]
     return {row[0].strip(): row[1].strip() for row in rows if len(row) > 2}

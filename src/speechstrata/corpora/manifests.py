@@ -131,6 +131,8 @@ def _import_cut(cut: Any, root: Path) -> Any:
 
 def _located(source: Any, root: Path) -> Any:
     """A source with the path that its file is at."""
+    if source.type == "command":  # lhotse would give it to a shell
+        raise InputError(f"its audio is the output of a command ({str(source.source)[:80]!r}), which is not run")
     if source.type != "file":
         return source
     path, mark, member = str(source.source).partition(ARCHIVE_MARK)

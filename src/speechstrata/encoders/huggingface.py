@@ -56,7 +56,7 @@ def read_config(source: str) -> dict[str, Any]:
     try:
         with quiet():
             config, _ = transformers.PreTrainedConfig.get_config_dict(source, **hub_options(source))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         if path.is_dir():
             raise EncoderError(f"{source}/config.json cannot be read: {_first_line(error)}") from error
         raise EncoderError(
@@ -97,7 +97,7 @@ def read_preprocessing(source: str) -> Preprocessing:
                     source, name, _raise_exceptions_for_missing_entries=False, **hub_options(source)
                 )
             values = {} if path is None else json.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise EncoderError(
                 f"{name} of {source} cannot be read: {_first_line(error)}", "fetch the model again"
             ) from error

@@ -9,10 +9,14 @@ from typing import Any
 import yaml
 
 from speechstrata.errors import InputError
+from speechstrata.files import read_text
 from speechstrata.pretraining.config import Intervals, PretrainConfig
 
 _PACKAGED = resources.files("speechstrata.pretraining") / "recipes"
 _BASE = "base"
+
+#: What file systems take.
+_LONGEST_NAME = 240
 
 
 def recipe_names() -> tuple[str, ...]:
@@ -39,7 +43,12 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Pret
         key, equals, value = override.partition("=")
         if not equals or not key:
             raise InputError(f"cannot use the setting {override!r}", "write it as section.key=value")
-        layer: Any = yaml.safe_load(value) if value else ""
+        try:
+            layer: Any = yaml.safe_load(value) if value else ""
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            raise InputError(
+                f"the setting {override[:80]!r} is not valid YAML: {str(error)[:200]}", "mend it"
+            ) from error
         for part in reversed(key.split(".")):
             layer = {part: layer}
         values = _merged(values, layer)
@@ -77,19 +86,21 @@ def _read(name_or_path: str | Path, seen: tuple[str, ...]) -> dict[str, Any]:
     name = str(name_or_path)
     if name in seen:
         raise InputError(f"recipes build on each other in a circle: {' -> '.join([*seen, name])}", "remove one `base`")
+    if len(name) > _LONGEST_NAME:
+        raise InputError(f"{name[:80]!r}... is no name of a recipe", "give a packaged recipe or a YAML file")
     entry = _PACKAGED / f"{name}.yaml"
     path = Path(name)
     if entry.is_file():
         text = entry.read_text(encoding="utf-8")
     elif path.is_file():
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     else:
         known = ", ".join(recipe_names())
         raise InputError(f"there is no recipe {name!r}", f"give a YAML file, or one of: {known}")
     try:
         values = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise InputError(f"{name} is not valid YAML: {error}", "mend the file") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that is none, a huge number
+        raise InputError(f"{name} is not valid YAML: {str(error)[:500]}", "mend the file") from error
     if not isinstance(values, dict):
         raise InputError(f"{name} holds {type(values).__name__}, not settings", "write one `key: value` a line")
     base = values.pop(_BASE, None)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechstrata.errors import InputError
-from speechstrata.files import atomic_path, read_json, sha256_of_file, write_json
+from speechstrata.files import atomic_path, map_array, read_json, sha256_of_file, write_json
 from speechstrata.pretraining.config import SAMPLE_RATE
 
 UNITS_FILE, INDEX_FILE = "units.npy", "index.json"
@@ -81,13 +81,14 @@ class UnitStore:
         try:
             if index["format"] != _FORMAT:
                 raise InputError(f"{folder / INDEX_FILE} has the format {index['format']!r}", f"wanted: {_FORMAT}")
-            values = np.load(folder / UNITS_FILE, mmap_mode="r")
+            values = map_array(folder / UNITS_FILE)
             ends = np.cumsum(index["frames"], dtype=np.int64)
             spans = {
                 name: (int(end - count), int(end))
                 for name, count, end in zip(index["utterances"], index["frames"], ends, strict=True)
             }
-        except (KeyError, TypeError, ValueError, OSError) as error:
+            store = cls(values, spans, index, folder)
+        except (KeyError, TypeError, ValueError, OSError, EOFError, ArithmeticError) as error:
             raise InputError(f"the units in {folder} cannot be read: {error}", "make them again") from error
         total = int(ends[-1]) if len(ends) else 0
         if values.shape != (total,) or not np.issubdtype(values.dtype, np.unsignedinteger):
@@ -95,7 +96,7 @@ class UnitStore:
                 f"{folder / UNITS_FILE} holds {values.dtype} {values.shape}, its index tells of {total} units",
                 "make the units again",
             )
-        return cls(values, spans, index, folder)
+        return store
 
     def __reduce__(self) -> Any:
         """Another process opens the files itself; the units are not sent."""

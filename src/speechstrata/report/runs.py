@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 import polars as pl
 
 from speechstrata.errors import InputError
-from speechstrata.files import read_json
+from speechstrata.files import read_json, read_text
 
 #: Columns of ``scores.parquet``; the second value says whether a null is allowed.
 COLUMNS: dict[str, tuple[pl.DataType, bool]] = {
@@ -270,12 +270,12 @@ def _read_problems(file: Path) -> list[Problem]:
     if not file.is_file():
         return []
     problems = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_text(file).splitlines(), 1):
         if not line.strip():
             continue
         try:
             problem = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{file}, line {number}, is not valid JSON: {error}", _REMEDY) from error
         if not isinstance(problem, dict):
             raise InputError(f"{file}, line {number}, is not a JSON object", _REMEDY)

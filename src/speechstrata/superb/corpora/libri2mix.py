@@ -6,6 +6,7 @@ from typing import Any
 
 from lhotse import SupervisionSegment
 
+from speechstrata.files import read_text
 from speechstrata.superb.corpora.audio import example, recording
 from speechstrata.superb.corpora.folders import require
 from speechstrata.superb.corpora.probe_corpus import ProbeCorpus, write_probe_corpus
@@ -58,4 +59,4 @@ def _located(path: Path, folder: Path) -> Path:
 
 
 def _lines(path: Path) -> list[str]:
-    return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return [line for line in read_text(path).splitlines() if line.strip()]

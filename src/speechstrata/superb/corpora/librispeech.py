@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from speechstrata.files import read_text
 from speechstrata.superb.corpora.audio import example, recording
 from speechstrata.superb.corpora.folders import require
 from speechstrata.superb.corpora.probe_corpus import ProbeCorpus, write_probe_corpus
@@ -37,7 +38,7 @@ def librispeech(source: Path, output: Path) -> ProbeCorpus:
 
 def _cuts(folder: Path) -> Iterator[Any]:
     for transcript in sorted(folder.rglob("*.trans.txt")):
-        for line in transcript.read_text(encoding="utf-8").splitlines():
+        for line in read_text(transcript).splitlines():
             name, _, text = line.partition(" ")
             audio = recording(transcript.parent / f"{name}.flac")
             yield example(name, audio, text=text, speaker=name.partition("-")[0])

@@ -107,7 +107,9 @@ def load_probe_corpus(folder: Path | str) -> ProbeCorpus:
         }
         names = ("task", "name", "mini", "licence", "source", "description", "details", "fingerprint")
         return ProbeCorpus(**{name: described[name] for name in names}, splits=splits, folder=folder)
-    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+    except CorpusError:
+        raise
+    except Exception as error:  # whatever gzip, the JSON reader and lhotse raise
         raise CorpusError(f"the probe corpus {folder} cannot be read: {error!r}", "prepare it again") from error
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from speechstrata.errors import CorpusError
+from speechstrata.files import read_text
 from speechstrata.superb.corpora.audio import example, recording
 from speechstrata.superb.corpora.folders import require
 from speechstrata.superb.corpora.probe_corpus import ProbeCorpus, write_probe_corpus
@@ -52,7 +53,7 @@ def read_iob(path: Path) -> dict[str, tuple[list[str], list[str]]]:
         CorpusError: a line has another form.
     """
     found = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         left, _, right = line.partition("\t")
         name, *words = left.split()
         tags = right.split()
