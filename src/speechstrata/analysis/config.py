@@ -189,7 +189,8 @@ class Inputs:
     Attributes:
         models: names, folders or checkpoints of encoders.
         corpus: "demo", a corpus folder, or a lhotse manifest.
-        controls: "fbank" (the log-mel as an encoder) and "random" (each model re-initialised).
+        controls: "fbank" (the log-mel as an encoder), "random" (each model re-initialised), "random:MODEL" (that model
+            alone).
         glove: word vectors for cca-glove.
         agwe: acoustically grounded word vectors for cca-agwe.
         sts: folder of a spoken STS set.

@@ -7,6 +7,8 @@ from speechstrata.errors import EncoderError
 
 #: The control that is an encoder of its own.
 FBANK = "fbank"
+#: Before a model's name: that model re-initialised, and no other.
+RANDOM_OF = "random:"
 
 
 def wanted_models(inputs: Inputs) -> list[tuple[str, str, str | None]]:
@@ -17,6 +19,8 @@ def wanted_models(inputs: Inputs) -> list[tuple[str, str, str | None]]:
         # One for the checkpoints of a training: they share an architecture.
         last_of_training = {STEP.sub("", name): name for name in inputs.models if not is_front_end(name)}
         wanted += [(name, "control", name) for name in last_of_training.values()]
+    single = [control.removeprefix(RANDOM_OF) for control in inputs.controls if control.startswith(RANDOM_OF)]
+    wanted += [(name, "control", name) for name in single]
     if "fbank" in inputs.controls and FBANK not in inputs.models:
         wanted.append((FBANK, "control", None))
     return list(dict.fromkeys(wanted))

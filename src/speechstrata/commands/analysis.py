@@ -8,6 +8,9 @@ from jsonargparse import ArgumentParser, Namespace
 from speechstrata.analysis.config import ALL_SCORES, FURTHER_SCORES, SCORES, AnalysisConfig, ComputeConfig, Inputs
 from speechstrata.commands.command import Command
 
+#: What the packaged corpus has material for, less cca-intra: the demo is to take minutes.
+DEMO_SCORES = ("cca-mel", "cca-phone", "cca-word", "cca-glove", "mi-phone", "mi-word")
+
 _SCORES_HELP = f"Of {', '.join(SCORES)} (the default); and of {', '.join(FURTHER_SCORES)}."
 
 
@@ -93,21 +96,34 @@ def _present(runs: Sequence[Path], output: Path | None) -> None:
 
 def _demo_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--output", type=str, default="runs/demo", help="Run folder.")
-    parser.add_argument("--models", nargs="+", default=["moonshine-tiny"], help="Encoders to analyse instead.")
-    parser.add_class_arguments(ComputeConfig, skip={"shard"})
+    parser.add_argument(
+        "--models", nargs="+", default=[], help="Encoders to analyse instead of the packaged family and Moonshine."
+    )
+    parser.add_class_arguments(ComputeConfig)
 
 
 def _demo(arguments: Namespace) -> None:
     import importlib.util
 
+    from speechstrata.analysis.model_names import RANDOM_OF
     from speechstrata.analysis.suite import analyze
     from speechstrata.analysis.vectors import PACKAGED_GLOVE
+    from speechstrata.encoders.registry import PACKAGED_NAMES
 
-    glove = PACKAGED_GLOVE if importlib.util.find_spec(PACKAGED_GLOVE.replace("-", "_")) else None
-    inputs = Inputs(models=tuple(arguments.models), corpus="demo", glove=glove)
-    # What needs material that the demo does not bring is not asked for, so that nothing is reported as missing.
-    scores = [name for name in SCORES if name not in {"cca-agwe", "cca-inter", "spoken-sts"}]
-    config = AnalysisConfig(scores=tuple(name for name in scores if glove or name != "cca-glove"))
+    def installed(package: str) -> bool:
+        return importlib.util.find_spec(package.replace("-", "_")) is not None
+
+    glove = PACKAGED_GLOVE if installed(PACKAGED_GLOVE) else None
+    if arguments.models:
+        models, controls = tuple(arguments.models), ("fbank", "random")
+    else:
+        moonshine = ("moonshine-tiny",) if installed("moonshine-voice") else ()
+        models = (*PACKAGED_NAMES, *moonshine)
+        # One random control for the family: its members differ little in architecture, and time is short.
+        controls = ("fbank", f"{RANDOM_OF}tiny-mrhubert-base", *(RANDOM_OF + name for name in moonshine))
+    scores = [score for score in DEMO_SCORES if glove or score != "cca-glove"]
+    inputs = Inputs(models=models, corpus="demo", controls=controls, glove=glove)
+    config = AnalysisConfig(scores=tuple(scores))
     _present([analyze(inputs, config, _compute(arguments), Path(arguments.output))], None)
 
 
