@@ -155,9 +155,8 @@ def test_paths_in_archives_do_not_lead_outside(tmp_path: Path) -> None:
     inside.mkdir(parents=True)
     deb = tmp_path / "in" / "music.deb"
     deb.write_bytes(package(("../../../../evil/music.wav", "/absolute/x.txt")))
-    with watched(tmp_path / "in") as seen:
-        with suppress(SpeechstrataError):
-            _music_folder(deb, inside)
+    with watched(tmp_path / "in") as seen, suppress(SpeechstrataError):
+        _music_folder(deb, inside)
     assert not seen
     assert {p.name for p in tmp_path.iterdir()} == {"in"}
     archive = tmp_path / "in" / "a.zip"
