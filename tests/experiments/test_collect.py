@@ -47,6 +47,8 @@ def test_members_are_known_by_packaged_name_recipe_or_word(training):
         str(training / "tiny-b5-a-s3" / "model"): ("b5-a", 3),
         str(training / "tiny-b5-a-s3"): ("b5-a", 3),
         "elsewhere/x": ("hubert", 9),
+        "copies/tiny-neither-s4": ("neither", 4),
+        "copies/tiny-neither-s4/model": ("neither", 4),
     }
     for name, (cell, seed) in known.items():
         member = members.find(name)

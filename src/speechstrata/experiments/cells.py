@@ -140,6 +140,11 @@ def cells_of(scale: str) -> tuple[Cell, ...]:
     raise InputError(f"there is no scale {scale!r}", f"one of {', '.join(SCALES)}")
 
 
+def model_names(scale: str, cell: Cell) -> tuple[str, ...]:
+    """What a model of the cell may be called: after its recipe, as packaged or released."""
+    return tuple(dict.fromkeys(name for name in (cell.recipe or f"{scale}-{cell.name}", cell.encoder) if name))
+
+
 def cell_of_recipe(recipe: str) -> tuple[Scale, Cell] | None:
     """The scale and the cell that a recipe of that name trains; None if it is none of theirs."""
     for scale, cells in CELLS.items():

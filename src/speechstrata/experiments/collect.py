@@ -17,6 +17,7 @@ from speechstrata.experiments.cells import (
     Scale,
     cell_of_recipe,
     layer_blocks,
+    model_names,
 )
 from speechstrata.experiments.score_tables import Measurements, empty, rows_table
 
@@ -36,8 +37,8 @@ class Member:
 class Members:
     """Finds a model's cell and training seed from its name.
 
-    A packaged or released model is known by its name; a folder that ``pretrain`` wrote by the recipe beside it
-    (``config.yaml``); anything else has to be named.
+    A folder that ``pretrain`` wrote is known by the recipe beside it (``config.yaml``), a packaged or released model,
+    or a copy of any, by its name; anything else has to be named.
 
     Args:
         scale: whose cells are meant.
@@ -47,7 +48,7 @@ class Members:
     def __init__(self, scale: Scale, named: Mapping[str, tuple[str, int]] | None = None) -> None:
         self.scale = scale
         self._cells = {cell.name: cell for cell in CELLS[scale]}
-        self._encoders = {cell.encoder: cell for cell in CELLS[scale] if cell.encoder}
+        self._names = {name: cell for cell in CELLS[scale] for name in model_names(scale, cell)}
         self._named = dict(named or {})
         self._blocks: dict[str, dict[str, str]] = {}
 
@@ -62,10 +63,13 @@ class Members:
             if name not in self._cells:
                 raise InputError(f"{model} is said to be of the cell {name!r}", f"one of {', '.join(self._cells)}")
             return Member(self._cells[name], seed)
-        for key in (model, Path(model).name):
-            if key in self._encoders:
-                return Member(self._encoders[key], PACKAGED_SEED)
-        return self._trained(Path(model))
+        return self._trained(Path(model)) or self._called(_run_name(model))
+
+    def _called(self, name: str) -> Member | None:
+        """By its name alone: a packaged, released or recipe's name, further seeds with ``-s2``."""
+        match = re.fullmatch(r"(.+?)(?:-s(\d+))?", name)
+        cell = self._names.get(match[1]) if match else None
+        return Member(cell, int(match[2] or PACKAGED_SEED)) if match and cell else None
 
     def _trained(self, model: Path) -> Member | None:
         for folder in (model, model.parent):
@@ -123,7 +127,7 @@ def score_rows(run_folder: Path | str, members: Members) -> pl.DataFrame:
                 "cell": member.cell.name if member else "",
                 "control": control,
                 "training_seed": member.seed if member else 0,
-                "model": Path(row["model"]).name if not _is_model_folder(row["model"]) else _run_name(row["model"]),
+                "model": _run_name(row["model"]),
                 "block": members.block(member.cell, row["layer"]) if member else "",
             }
         )
@@ -148,12 +152,10 @@ _COPIED = {
 }
 
 
-def _is_model_folder(name: str) -> bool:
-    return Path(name).name == "model"
-
-
 def _run_name(name: str) -> str:
-    return Path(name).parent.name
+    """A model's name without the folders before it; ``runs/x/model`` is ``x``."""
+    path = Path(name)
+    return path.parent.name if path.name == "model" else path.name
 
 
 def probe_rows(folders: Sequence[Path | str], members: Members) -> tuple[pl.DataFrame, pl.DataFrame]:

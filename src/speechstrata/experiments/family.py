@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from speechstrata.encoders.registry import PACKAGED_NAMES
 from speechstrata.errors import InputError
-from speechstrata.experiments.cells import PACKAGED_SEED, Cell, cells_of
+from speechstrata.experiments.cells import PACKAGED_SEED, Cell, cells_of, model_names
 from speechstrata.experiments.config import ReproduceConfig
 
 #: Other names that a released file goes by.
@@ -47,7 +48,7 @@ def find_family(config: ReproduceConfig, output: Path) -> list[FamilyModel]:
         return _in_folder(Path(config.models), config.scale, cells)
     if config.scale == "paper":
         return _released(Path(config.checkpoints), cells) if config.checkpoints else []
-    return [FamilyModel(cell, PACKAGED_SEED, cell.encoder) for cell in cells if cell.encoder]
+    return [FamilyModel(cell, PACKAGED_SEED, cell.encoder) for cell in cells if cell.encoder in PACKAGED_NAMES]
 
 
 def training_seeds(config: ReproduceConfig, cell: Cell) -> range:
@@ -61,7 +62,7 @@ def _in_folder(folder: Path, scale: str, cells: Sequence[Cell]) -> list[FamilyMo
         raise InputError(f"there is no folder {folder}", "check --models")
     found = []
     for cell in cells:
-        names = {name for name in (cell.recipe, cell.encoder, f"{scale}-{cell.name}") if name}
+        names = model_names(scale, cell)
         for path in sorted(folder.iterdir()):
             match = re.fullmatch(r"(.+?)(?:-s(\d+))?", path.name)
             if match is None or match[1] not in names:

@@ -123,9 +123,10 @@ def _claim(claim: Claim, settings: Sequence[tuple[CorpusOfScores, Setting]]) -> 
             if statement.decisive and corpus.role == "primary":
                 judged.append((statement.id, verdict, corrected))
     verdict, reason = finding_verdict(judged)
-    missing = {s["reason"] for s in statistics if s["decisive"] and s["role"] == "primary" and s["estimate"] is None}
+    missing = [s["reason"] for s in statistics if s["decisive"] and s["role"] == "primary" and s["estimate"] is None]
     if missing:
-        reason += f" ({'; '.join(sorted(missing))})"
+        first, *others = dict.fromkeys(missing)
+        reason += f" ({first}{'; ...' if others else ''})"
     return {
         "id": claim.id,
         "claim": claim.claim,

@@ -60,7 +60,7 @@ def build_graph(config: ReproduceConfig, corpora: Sequence[str], output: Path) -
         trained = [stage.name for stage in stages]
     if config.scale == "paper":
         stages.append(_cluster_stage(config, output))
-    analysed = list(dict.fromkeys([*corpora, *(["demo"] if config.scale == "tiny" else [])]))
+    analysed = list(dict.fromkeys([*corpora, *(["demo"] if config.scale == "tiny" and config.demo else [])]))
     family = find_family(config, output)
     scored: list[str] = []
     runs: list[Path] = []
