@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# The packaged family from raw speech: one HuBERT on MFCC units, units from its best layer, then every model on these.
+#
+#   speechstrata corpus prepare amazon-queen --output corpora/queen
+#   scripts/train_family.sh corpora/queen training          # about four minutes a run on one core; go on by running it again
+#
+# What the first iteration's layers and numbers of units were compared by: docs/family.md.
+set -euo pipefail
+corpus=$1
+output=$2
+export OMP_NUM_THREADS=1 # the models are small: two runs side by side are faster than one on two cores
+speakers=(--validation_share 0.05 --test_share 0.12)
+
+if [ ! -f "$output/units/mfcc-100/targets.json" ]; then
+  speechstrata targets --corpus "$corpus" --output "$output/units/mfcc-100" --clusters 100 "${speakers[@]}"
+fi
+speechstrata pretrain tiny-hubert-it1 --corpus "$corpus" --targets "$output/units/mfcc-100" --output "$output/tiny-hubert-it1-s1"
+
+units="$output/units/hubert-it1-T3-200"
+if [ ! -f "$units/targets.json" ]; then
+  speechstrata targets --corpus "$corpus" --features "$output/tiny-hubert-it1-s1/model" --layer T3 --clusters 200 \
+    --sample_frames 100000 --output "$units" "${speakers[@]}"
+fi
+train() { # RECIPE SEED
+  speechstrata pretrain "$1" --corpus "$corpus" --targets "$units" --output "$output/$1-s$2" --set "seed=$2"
+}
+for recipe in tiny-mrhubert-base tiny-b4-a tiny-b5-a tiny-neither tiny-hubert tiny-b2-a; do train "$recipe" 1; done
+for seed in 2 3; do
+  for recipe in tiny-mrhubert-base tiny-b4-a tiny-b5-a tiny-neither; do train "$recipe" "$seed"; done
+done
+for recipe in tiny-large-hubert tiny-large-mrhubert; do train "$recipe" 1; done
