@@ -97,6 +97,7 @@ def test_family_comes_from_where_it_is_said_to_be(tmp_path, models):
     [
         (ReproduceConfig(models="no-such-folder"), "no folder no-such-folder"),
         (ReproduceConfig(scale="paper", checkpoints="no-such-folder"), "no folder"),
+        (ReproduceConfig(scale="small"), "no packaged models"),
         (ReproduceConfig(from_scratch=True), "needs a corpus"),
         (ReproduceConfig(scale="paper", from_scratch=True), "not trained by one command"),
     ],

@@ -1,18 +1,24 @@
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 import yaml
+from lhotse import CutSet
 
 from speechstrata.experiments.cells import CELLS, cells_of, network_of
 from speechstrata.experiments.cluster import effort, plan_table, training_jobs, write_cluster
+from speechstrata.experiments.collect import collect
 from speechstrata.experiments.config import TASKS, ReproduceConfig
 from speechstrata.experiments.family import find_family
-from speechstrata.experiments.training_stages import cell_recipe, training_stages
+from speechstrata.experiments.reproduce import reproduce
+from speechstrata.experiments.training_stages import cell_recipe, training_folders, training_stages
+from speechstrata.files import read_json
 from speechstrata.mrhubert.config import NetworkConfig
 from speechstrata.mrhubert.named import named_config
 from speechstrata.pretraining.recipes import load_recipe
+from tests.pretraining.conftest import tone_cut
 
 PAPER = ReproduceConfig(scale="paper", training_seeds=2, probe_seeds=1)
 
@@ -107,3 +113,30 @@ def test_plan_adds_up(cluster):
     plan = pl.read_csv(cluster / "plan.csv")
     assert len(plan) == len(plan_table(PAPER)) == len(training_jobs(PAPER))
     assert (plan["gpu_hours"] / plan["gpus"]).to_list() == pytest.approx(plan["wall_hours"].to_list(), rel=1e-5)
+
+
+@pytest.mark.slow
+def test_a_family_from_nothing(tmp_path):
+    """Two steps of every model on tones: units, first HuBERT, its units, all cells, both residuals; then served."""
+    rng = np.random.default_rng(0)
+    audio = tmp_path / "audio"
+    audio.mkdir()
+    cuts = [
+        tone_cut(audio, f"u{n:02d}", f"s{n}", rng.choice(list("AEST"), rng.integers(6, 18)).tolist(), rng)
+        for n in range(40)
+    ]
+    manifest = tmp_path / "cuts.jsonl.gz"
+    CutSet.from_cuts(cuts).to_file(manifest)
+    settings = ("optimizer.steps=2", "optimizer.warmup_steps=1", "run.log_every=1", "run.checkpoint_every=1",
+                "run.validate_every=1", "run.precision=fp32")  # fmt: skip
+    config = ReproduceConfig(from_scratch=True, training_seeds=1, clusters=12, training_set=settings, demo=False)
+    wanted = ["targets", "train", "models", "cost"]
+    outcomes = reproduce(config, [str(manifest)], tmp_path / "out", wanted)
+    assert {outcome.state for outcome in outcomes} == {"done"}
+    entries = read_json(tmp_path / "out" / "models.json")
+    assert [entry["cell"] for entry in entries] == [cell.name for cell in cells_of("tiny")]
+    assert len({entry["fingerprint"] for entry in entries}) == len(entries)
+    losses = collect("tiny", trainings=training_folders(config, tmp_path / "out")).residual
+    assert losses.select("variant", "seed", "step").rows() == [("post", 1, 2), ("pre", 1, 2)]
+    again = reproduce(config, [str(manifest)], tmp_path / "out", wanted)
+    assert {outcome.state for outcome in again} == {"served"}

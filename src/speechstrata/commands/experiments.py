@@ -18,7 +18,10 @@ def _arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--list", action="store_true", help="List the stages with their states, and run nothing.")
     parser.add_argument("--probes", action="store_true", help="Train the SUPERB probes anew.")
     parser.add_argument("--from_scratch", action="store_true", help="Train every model anew, on the first corpus.")
-    parser.add_class_arguments(ReproduceConfig, skip={"probes", "from_scratch"})
+    parser.add_argument(
+        "--training_set", nargs="+", default=[], metavar="SECTION.KEY=VALUE", help="Settings of every training."
+    )
+    parser.add_class_arguments(ReproduceConfig, skip={"probes", "from_scratch", "training_set"})
 
 
 def _run(arguments: Namespace) -> None:
@@ -28,7 +31,8 @@ def _run(arguments: Namespace) -> None:
     from speechstrata.experiments.reproduce import build_graph, reproduce
     from speechstrata.experiments.summary import outcomes_table, stages_table, verdicts_table
 
-    config = ReproduceConfig(**{name: arguments[name] for name in ReproduceConfig.__dataclass_fields__})
+    values = {name: arguments[name] for name in ReproduceConfig.__dataclass_fields__}
+    config = ReproduceConfig(**values | {"training_set": tuple(arguments.training_set)})
     output, console = Path(arguments.output), Console()
     if arguments.list:
         console.print(stages_table(build_graph(config, arguments.corpus, output), output))

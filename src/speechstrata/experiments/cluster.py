@@ -225,7 +225,7 @@ def _readme(plan: pl.DataFrame, config: ReproduceConfig) -> str:
         "1. `speechstrata corpus prepare librispeech DIR --output corpora/librispeech` (960 hours).",
         "2. `CORPUS=$PWD/corpora/librispeech bash submit.sh`: units and trainings, each after what it needs.",
         "3. `speechstrata superb prepare` into `probe-corpora/<task>`; then the commands in `probes.txt`.",
-        "4. `speechstrata reproduce --scale paper --models runs --corpus corpora/dev-clean --output OUT` reads it all.",
+        "4. `speechstrata reproduce --scale paper --models runs --probe-runs probes --corpus corpora/dev-clean`.",
         "",
         f"{len(plan)} trainings, {total:,.0f} GPU hours expected: forward multiply-accumulates x {_PASSES} passes x "
         f"{_OPERATIONS} operations, at {config.gpu_tflops:g} TFLOPS x {config.utilisation:g} utilisation (assumed, not "

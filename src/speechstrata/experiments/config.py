@@ -25,12 +25,14 @@ class ReproduceConfig:
         sample_sets: of every score.
         seed: of every random choice but the trainings'.
         probes: train the SUPERB probes anew, instead of the committed results.
+        probe_runs: folder with finished probe runs of these models, trained elsewhere.
         probe_corpora: folder with a probe corpus for each task, under the task's name; where it lacks one, a mini one
             is made.
         probe_seeds: probes trained per task and model.
         probe_budget: share of the probes' training steps.
         from_scratch: train every model anew.
         training_seeds: models trained per cell.
+        training_set: settings of every training, as "optimizer.steps=3000".
         target_layer: the first iteration's layer that the second's units are made of.
         clusters: units of the second iteration.
         gpu_tflops: a GPU's dense half-precision peak, for the expected hours ("paper").
@@ -53,11 +55,13 @@ class ReproduceConfig:
     sample_sets: int = 3
     seed: int = 0
     probes: bool = False
+    probe_runs: str = ""
     probe_corpora: str = ""
     probe_seeds: int = 2
     probe_budget: float = 1.0
     from_scratch: bool = False
     training_seeds: int = 3
+    training_set: tuple[str, ...] = ()
     target_layer: str = "T4"
     clusters: int = 100
     gpu_tflops: float = 312.0

@@ -48,7 +48,11 @@ def find_family(config: ReproduceConfig, output: Path) -> list[FamilyModel]:
         return _in_folder(Path(config.models), config.scale, cells)
     if config.scale == "paper":
         return _released(Path(config.checkpoints), cells) if config.checkpoints else []
-    return [FamilyModel(cell, PACKAGED_SEED, cell.encoder) for cell in cells if cell.encoder in PACKAGED_NAMES]
+    packaged = [FamilyModel(cell, PACKAGED_SEED, cell.encoder) for cell in cells if cell.encoder in PACKAGED_NAMES]
+    if not packaged:
+        remedy = "give --models FOLDER, or --from-scratch and --corpus"
+        raise InputError(f"there are no packaged models of the scale {config.scale!r}", remedy)
+    return packaged
 
 
 def training_seeds(config: ReproduceConfig, cell: Cell) -> range:

@@ -25,7 +25,8 @@ def gather(config: ReproduceConfig, family: Sequence[FamilyModel], analyses: Seq
         analyses: its run folders.
         output: its folder.
     """
-    probes = [path for path in [output / "probes"] if any(path.rglob("result.json"))]
+    folders = [output / "probes", *([Path(config.probe_runs)] if config.probe_runs else [])]
+    probes = [path for path in folders if any(path.rglob("result.json"))]
     named = {model.source: (model.cell.name, model.seed) for model in family}
     ours = collect(config.scale, analyses, probes, training_folders(config, output), named)
     own_family = any(getattr(config, name) for name in _OWN_FAMILY)

@@ -77,8 +77,9 @@ def build_graph(config: ReproduceConfig, corpora: Sequence[str], output: Path) -
             scored += [stage.name for stage in own]
     stages.append(_cost_stage(config, output))
     stages.append(_gather_stage(config, family, [*trained, *scored], runs, output))
-    stages += _reporting_stages(config, corpora[0] if corpora else "", output)
-    return stages
+    reporting = _reporting_stages(config, corpora[0] if corpora else "", output)
+    # without models there are scores only where they are committed
+    return stages + [stage for stage in reporting if family or config.scale == "tiny" or stage.name == "tables"]
 
 
 def _cluster_stage(config: ReproduceConfig, output: Path) -> Stage:
@@ -251,7 +252,8 @@ def _gather_stage(
     def depends_on() -> Any:
         from speechstrata.experiments.score_tables import committed
 
-        return [config.scale, committed(config.scale).fingerprint()]
+        others = sorted(map(str, Path(config.probe_runs).rglob("result.json"))) if config.probe_runs else []
+        return [config.scale, committed(config.scale).fingerprint(), others]
 
     return Stage(
         "gather",

@@ -4,6 +4,7 @@ As in the papers: iteration 1 is a HuBERT on k-means units of MFCCs; the whole f
 of one of its layers. All cells see the same batches, crops and masks for the same seed.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def training_stages(config: ReproduceConfig, corpus: str, output: Path) -> list[
         (),
         lambda: _units(config, corpus, output / "units" / "first", first=True, output=output),
         ("units/first/targets.json",),
-        lambda: [config.scale, _fingerprint(corpus)],
+        lambda: [config.scale, _fingerprint(corpus), config.training_set],
     )
     teacher = Stage(
         FIRST_MODEL,
@@ -42,6 +43,7 @@ def training_stages(config: ReproduceConfig, corpus: str, output: Path) -> list[
         (FIRST_UNITS,),
         lambda: _train(config, _first_recipe(config, output), corpus, output / "units" / "first", output, "first"),
         ("training/first/model",),
+        lambda: list(config.training_set),
     )
     second = Stage(
         SECOND_UNITS,
@@ -69,7 +71,7 @@ def _models(config: ReproduceConfig, corpus: str, output: Path) -> list[Stage]:
                         config, cell_recipe(config.scale, cell, output), corpus, units, output, name, seed
                     ),
                     (f"training/{name}/model",),
-                    lambda cell=cell: [network_of(cell).to_dict()],  # type: ignore[misc]
+                    lambda cell=cell: [network_of(cell).to_dict(), config.training_set],  # type: ignore[misc]
                 )
             )
     pre = RESIDUAL_RECIPES[config.scale]["pre"]
@@ -81,6 +83,7 @@ def _models(config: ReproduceConfig, corpus: str, output: Path) -> list[Stage]:
                 (SECOND_UNITS,),
                 lambda seed=seed: _train(config, pre, corpus, units, output, f"{pre}-s{seed}", seed),  # type: ignore[misc]
                 (f"training/{pre}-s{seed}/model",),
+                lambda: list(config.training_set),
             )
         )
     return stages
@@ -118,7 +121,7 @@ def _train(
 ) -> None:
     from speechstrata.pretraining.trainer import pretrain
 
-    overrides = [f"seed={seed}"]
+    overrides = [*config.training_set, f"seed={seed}"]
     if config.device.startswith("cuda"):
         overrides.append("run.accelerator=cuda")
     pretrain(recipe, output / "training" / name, corpus=corpus, targets=[str(units)], overrides=overrides)
@@ -129,7 +132,7 @@ def _units(config: ReproduceConfig, corpus: str, folder: Path, *, first: bool, o
     from speechstrata.pretraining.recipes import load_recipe
     from speechstrata.pretraining.targets import make_targets
 
-    data = load_recipe(_first_recipe(config, output)).data
+    data = load_recipe(_first_recipe(config, output), config.training_set).data
     make_targets(
         corpus,
         folder,
@@ -146,12 +149,16 @@ def _units(config: ReproduceConfig, corpus: str, folder: Path, *, first: bool, o
 
 
 def training_folders(config: ReproduceConfig, output: Path) -> list[Path]:
-    """The folders of the trainings that Table 3 compares."""
-    variants = RESIDUAL_RECIPES[config.scale].values()
-    folders = [
-        output / "training" / f"{name}-s{seed + 1}" for name in variants for seed in range(config.training_seeds)
+    """The trainings that Table 3 compares: those made here, or beside the models that were given."""
+    where = Path(config.models) if config.models else output / "training"
+    variants = set(RESIDUAL_RECIPES[config.scale].values())
+    return [
+        path.parent for path in sorted(where.glob("*/validation.csv")) if _without_seed(path.parent.name) in variants
     ]
-    return [folder for folder in folders if (folder / "validation.csv").exists()]
+
+
+def _without_seed(name: str) -> str:
+    return re.sub(r"-s\d+$", "", name)
 
 
 def _fingerprint(corpus: str) -> str:
