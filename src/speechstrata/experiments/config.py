@@ -62,8 +62,8 @@ class ReproduceConfig:
     from_scratch: bool = False
     training_seeds: int = 3
     training_set: tuple[str, ...] = ()
-    target_layer: str = "T4"
-    clusters: int = 100
+    target_layer: str = "T3"
+    clusters: int = 200
     gpu_tflops: float = 312.0
     utilisation: float = 0.3
     gpus_per_node: int = 8

@@ -15,10 +15,8 @@ from speechstrata.experiments.statements import (
     Claim,
     Statement,
     early_peak_difference,
-    many,
     margin_of,
     middle_difference,
-    same_layers_difference,
     task_difference,
 )
 
@@ -44,25 +42,7 @@ def _content() -> tuple[Statement, ...]:
         for name, cell, other, what in pairs
         for score in ALL
     )
-    three = many(
-        lambda score: same_layers_difference(
-            f"three-resolutions-{score}",
-            score,
-            B2A,
-            BASE,
-            "zero",
-            decisive=score == "cca-word",
-            what="three resolutions against two",
-        ),
-        ("cca-word", "cca-glove", "mi-word", "spoken-sts"),
-    )
-    drop = many(
-        lambda score: same_layers_difference(
-            f"drop-80ms-{score}", score, B2A, BASE, "negative", decisive=score == "cca-phone", what="drop at 80 ms"
-        ),
-        ("cca-phone", "mi-phone", "cka-phone", "probe-phone", "abx-phone"),
-    )
-    return (*compared, *three, *drop, _meaning())
+    return (*compared, _meaning())
 
 
 def _meaning() -> Statement:
@@ -229,8 +209,8 @@ def findings() -> tuple[Claim, ...]:
         Claim(
             "1",
             "Layers that run at a lower resolution hold no more about phones, words, meaning or sentences than the "
-            "same layers without downsampling; at 80 ms they hold less about phones.",
-            "section 3.1, appendix B",
+            "same layers without downsampling.",
+            "section 3.1",
             _content(),
         ),
         Claim(

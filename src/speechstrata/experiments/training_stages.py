@@ -18,6 +18,8 @@ from speechstrata.experiments.stages import Stage
 from speechstrata.files import write_text
 
 _MFCC_CLUSTERS = 100
+#: Frames that the two k-means are fitted on.
+_FIRST_FRAMES, _SECOND_FRAMES = 300_000, 100_000
 FIRST_UNITS, FIRST_MODEL, SECOND_UNITS = "targets-first", "train-first", "targets-second"
 
 
@@ -140,6 +142,7 @@ def _units(config: ReproduceConfig, corpus: str, folder: Path, *, first: bool, o
             features="mfcc" if first else str(output / "training" / "first" / "model"),
             layer="" if first else config.target_layer,
             clusters=_MFCC_CLUSTERS if first else config.clusters,
+            sample_frames=_FIRST_FRAMES if first else _SECOND_FRAMES,
             validation_share=data.validation_share,
             test_share=data.test_share,
             split_seed=data.split_seed,
