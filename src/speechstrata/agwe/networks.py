@@ -94,7 +94,7 @@ class WordEmbedder(nn.Module):
 
 
 def spellings(words: Iterable[str], pronounced: Mapping[str, tuple[str, ...]] | None) -> dict[str, tuple[str, ...]]:
-    """Each word as its symbols: the phones in ``pronounced`` (a word that is not there is left out), else characters."""
+    """Each word as its symbols: its phones in ``pronounced`` (without any it is left out), else characters."""
     if pronounced is None:
         return {word: tuple(word) for word in words}
     return {word: pronounced[word] for word in words if word in pronounced}

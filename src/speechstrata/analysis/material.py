@@ -96,7 +96,7 @@ def prepare_material(inputs: Inputs, config: AnalysisConfig, run: RunFolder) -> 
         else:
             folder = Path(inputs.sts)
             sts = run.attempt("spoken-sts", str(folder), lambda: load_sentence_pairs(folder))
-    statement = _statement(protocol, sets, frame_sets, utterances)
+    statement = _statement(protocol, sets, frame_sets, utterances, sts)
     return Material(corpus, utterances, protocol, plans, sets, frame_sets, sts, statement)
 
 
@@ -150,6 +150,7 @@ def _statement(
     sets: Mapping[Unit, list[UnitSet]],
     frame_sets: Sequence[NDArray[np.int64]],
     utterances: Utterances,
+    sts: SentencePairs | None,
 ) -> str:
     """What the samples of a run carry, in words."""
     parts = [
@@ -181,4 +182,9 @@ def _statement(
     if frame_sets and len(frame_sets[0]):
         minutes = np.mean([utterances.seconds[used].sum() for used in frame_sets]) / 60
         parts.append(f"Frames: {len(frame_sets[0])} utterances ({minutes:.1f} min) a sample set.")
+    if sts is not None:
+        kind = sts.label or "the folder does not say what kind of scores and speech"
+        parts.append(
+            f"STS: {len(sts.pairs):,} sentence pairs of {sts.name}, {len(sts.utterances.ids):,} recordings: {kind}."
+        )
     return " ".join(parts)

@@ -119,9 +119,8 @@ def sentence_tasks(layer: str, store: RowStore, sts: SentencePairs) -> list[Task
         result = sentence_similarity(np.nan_to_num(vectors), pairs, scores)
         missing = len(sts.pairs) - len(pairs)
         warning = f"{missing} of {len(sts.pairs)} sentence pairs left out: no readable recording" if missing else ""
-        return [
-            LayerScore("spoken-sts", "sentence", "", sts.name, 0, value=result.rho, n=result.n_pairs, warning=warning)
-        ]
+        name = f"{sts.name} ({sts.label})" if sts.label else sts.name
+        return [LayerScore("spoken-sts", "sentence", "", name, 0, value=result.rho, n=result.n_pairs, warning=warning)]
 
     return [Task(layer, "spoken-sts", 0, compute)]
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from speechstrata.analysis.model_pass import Utterances
 from speechstrata.errors import InputError, TooFewSamplesError
-from speechstrata.files import fingerprint, sha256_of_file
+from speechstrata.files import fingerprint, read_json, sha256_of_file
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class SentencePairs:
 
     Attributes:
         name: of its folder.
+        label: whose scores and what speech, such as "human scores, synthetic speech"; "" where the folder does not say.
         utterances: the recordings.
         pairs: for each sentence pair, every recording of the one with every recording of the other: (n, 2) indices.
         human_scores: (n_pairs,).
@@ -27,6 +28,7 @@ class SentencePairs:
     """
 
     name: str
+    label: str
     utterances: Utterances
     pairs: tuple[NDArray[np.int64], ...]
     human_scores: NDArray[np.float64]
@@ -47,6 +49,18 @@ def _read_table(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
         raise InputError(f"cannot read {path}: {error}", "give a folder with pairs.tsv and recordings.tsv") from error
 
 
+def _read_label(path: Path) -> tuple[str, str]:
+    """What ``sts.json`` says of the scores and the speech, as a label, and how the scores were made."""
+    if not path.is_file():
+        return "", ""
+    described = read_json(path)
+    known = {"scores": ("human", "silver"), "speech": ("natural", "synthetic")}
+    for name, values in known.items():
+        if not isinstance(described, dict) or described.get(name) not in values:
+            raise InputError(f"{path} does not say the kind of {name}", f"write one of: {', '.join(values)}")
+    return f"{described['scores']} scores, {described['speech']} speech", str(described.get("method", ""))
+
+
 def load_sentence_pairs(folder: Path) -> SentencePairs:
     """Read a folder with two tab-separated tables.
 
@@ -55,9 +69,12 @@ def load_sentence_pairs(folder: Path) -> SentencePairs:
     recording of the other: 16 comparisons for four speakers each, as in the natural-speech STS set (Merkx
     et al., 2021). A pair without recordings of both sentences is an error: it would change the score silently.
 
+    ``sts.json``, where there is one, says ``scores`` ("human" or "silver": by a text encoder) and ``speech`` ("natural"
+    or "synthetic"); both are named with every score.
+
     Raises:
-        InputError: a table is missing or broken, a score is not a number, a sentence has no recording, or an audio
-            file is not there.
+        InputError: a table is missing or broken, a score is not a number, a sentence has no recording, an audio
+            file is not there, or ``sts.json`` says something else.
     """
     from speechstrata.audio import audio_info, read_audio
 
@@ -93,8 +110,10 @@ def load_sentence_pairs(folder: Path) -> SentencePairs:
         seconds=np.array([audio_info(path).duration for path in paths]),
         load=lambda index, sample_rate: read_audio(paths[index], sample_rate),
     )
-    digest = fingerprint([recordings, rows, [sha256_of_file(path) for path in paths]])
-    return SentencePairs(folder.name, utterances, tuple(pairs), np.array(scores), digest)
+    label, method = _read_label(folder / "sts.json")
+    content = [recordings, rows, [sha256_of_file(path) for path in paths]]
+    digest = fingerprint([*content, label, method] if label else content)
+    return SentencePairs(folder.name, label, utterances, tuple(pairs), np.array(scores), digest)
 
 
 def readable_pairs(

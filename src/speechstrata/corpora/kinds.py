@@ -58,6 +58,21 @@ KINDS: dict[str, Kind] = {
         "the manifest of cuts or recordings",
         ("supervisions",),
     ),
+    "lee-sts": Kind(
+        "for --sts: the 50 Lee documents spoken by espeak-ng voices, 1,225 pairs with human scores",
+        "a folder with lee.cor and similarities0-1.txt; gensim's test data by default",
+        ("voices", "max_words"),
+        needs_source=False,
+    ),
+    "silver-sts": Kind(
+        "for --sts: pairs of a corpus's utterances with silver scores, by a text encoder",
+        "a corpus with transcripts and speakers",
+        ("pairs",),
+    ),
+    "spoken-sts": Kind(
+        "for --sts: the published natural-speech STS set, with human scores",
+        "the folder with the Parquet files of the hub's data set juice500/spoken_sts",
+    ),
 }
 
 
@@ -80,6 +95,9 @@ class PrepareOptions:
         table: transcripts: a file of utterances and texts separated by tabs, instead of one text file each.
         supervisions: lhotse: the manifest of supervisions, with one of recordings.
         language: textgrid, ctm, transcripts: BCP 47 tag.
+        voices: lee-sts: so many voices say each document, 1 to 4.
+        max_words: lee-sts: of each document only the first sentences, up to so many words; 0: all of it.
+        pairs: silver-sts: about so many pairs.
     """
 
     align: bool = True
@@ -95,3 +113,6 @@ class PrepareOptions:
     table: Path | None = None
     supervisions: Path | None = None
     language: str = "en"
+    voices: int = 4
+    max_words: int = 40
+    pairs: int = 600

@@ -11,7 +11,7 @@ from typing import Any
 from lhotse import CutSet
 from lhotse.utils import fastcopy
 
-from speechstrata.corpora.corpus import CORPUS_FILE, Corpus, save_corpus
+from speechstrata.corpora.corpus import CORPUS_FILE, Corpus, load_corpus, save_corpus
 from speechstrata.corpora.kinds import KINDS, PrepareOptions
 from speechstrata.corpora.problems import Problem
 from speechstrata.errors import CorpusError
@@ -63,6 +63,10 @@ def prepare_corpus(
     path = None if source is None else Path(source)
     if kind == "amazon-queen":
         return _amazon_queen(path, output, options, name, strict, workers)
+    if kind.endswith("-sts"):
+        corpus = _sentence_pairs(kind, path, output, options, strict)
+        corpus = replace(corpus, name=name or corpus.name, details={**corpus.details, "kind": kind})
+        return save_corpus(corpus, output)
     assert path is not None
     corpus = _READERS[kind](path, options, {"workers": workers, "check": check, "strict": strict})
     corpus = replace(corpus, name=name or corpus.name, details={**corpus.details, "kind": kind})
@@ -110,6 +114,22 @@ def _amazon_queen(
     from speechstrata.corpora.align import align_corpus
 
     return align_corpus(corpus, output, workers=workers, strict=strict)
+
+
+def _sentence_pairs(kind: str, source: Path | None, output: Path, options: PrepareOptions, strict: bool) -> Corpus:
+    """The kinds that write their own audio, with the tables of ``analyze --sts`` beside it."""
+    if kind == "lee-sts":
+        from speechstrata.corpora.lee_sts import prepare_lee
+
+        return prepare_lee(source, output, voices=options.voices, words=options.max_words)
+    assert source is not None
+    if kind == "silver-sts":
+        from speechstrata.corpora.silver_sts import prepare_silver
+
+        return prepare_silver(load_corpus(source), output, pairs=options.pairs, strict=strict)
+    from speechstrata.corpora.published_sts import prepare_published_sts
+
+    return prepare_published_sts(source, output, strict)
 
 
 def _librispeech(source: Path, options: PrepareOptions, common: dict[str, Any]) -> Corpus:
