@@ -53,6 +53,7 @@ def tables(
                                 {
                                     "corpus": "made up",
                                     "corpus_fingerprint": "f00d",
+                                    "part_of": "",
                                     "protocol": "published",
                                     "cell": cell.name,
                                     "control": control,

@@ -120,6 +120,27 @@ def test_nothing_measured_is_not_resolved_with_reasons():
     assert all(statistic["reason"] for statistic in _statistics(found).values())
 
 
+def test_speakers_are_an_axis_of_their_own():
+    """Parts of the corpus by speakers: their spread is in the interval, their number is said, they decide nothing."""
+    whole = tables(AS_CLAIMED, seeds=3)
+    shifts = {"part 1": -0.1, "part 2": 0.0, "part 3": 0.1}
+    parts = [
+        whole.scores.with_columns(
+            pl.lit(name).alias("corpus_fingerprint"),
+            pl.lit("f00d").alias("part_of"),
+            value=pl.col("value") + shift * (pl.col("cell") == "b5-a"),
+        )
+        for name, shift in shifts.items()
+    ]
+    found = evaluate("tiny", replace(whole, scores=pl.concat([whole.scores, *parts])), MACS)
+    assert [corpus["name"] for corpus in found["design"]["corpora"]] == ["made up"]
+    own, spoken = [s for s in found["findings"][0]["statistics"] if s["id"] == "middle-cca-word-aux"]
+    assert (own["role"], own["n_speakers"], own["n_seeds"]) == ("primary", None, 3)
+    assert (spoken["role"], spoken["n_speakers"], spoken["n_seeds"]) == ("replication", 3, 3)
+    assert spoken["estimate"] == pytest.approx(own["estimate"])
+    assert spoken["high"] - spoken["low"] > 5 * (own["high"] - own["low"])
+
+
 def test_a_second_corpus_is_a_replication_that_decides_nothing():
     one = tables(AS_CLAIMED, seeds=3, wer=WER)
     other = tables({"mrhubert-base": -0.3}, seeds=1).scores.with_columns(

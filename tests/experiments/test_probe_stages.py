@@ -4,6 +4,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from speechstrata.experiments import analysis_stages
 from speechstrata.experiments import reproduce as module
 from speechstrata.experiments.config import TASKS, ReproduceConfig
 from speechstrata.experiments.reproduce import build_graph, reproduce
@@ -50,7 +51,8 @@ def test_probes_of_every_base_model_task_and_seed_are_trained_and_gathered(tmp_p
     )
     output = tmp_path / "out"
     wanted = ["models", "corpus", "probes"]
-    monkeypatch.setattr(module, "analysis_runs", lambda *_: {})
+    for room in (module, analysis_stages):
+        monkeypatch.setattr(room, "analysis_runs", lambda *_: {})
     states = [outcome.state for outcome in reproduce(config, ["queen"], output, [*wanted, "gather"])]
     assert set(states) == {"done"}
     assert sorted(made) == sorted(f"mini-{task}" for task in TASKS if task != "asr")

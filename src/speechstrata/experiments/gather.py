@@ -1,11 +1,12 @@
 """This run's measurements laid over the committed ones: the four tables of a reproduction's folder."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
 
 from speechstrata.errors import InputError
+from speechstrata.experiments.analysis_stages import corpus_fingerprint
 from speechstrata.experiments.collect import collect
 from speechstrata.experiments.config import ReproduceConfig
 from speechstrata.experiments.family import FamilyModel
@@ -16,19 +17,21 @@ from speechstrata.experiments.training_stages import training_folders
 _OWN_FAMILY = ("from_scratch", "models", "checkpoints")
 
 
-def gather(config: ReproduceConfig, family: Sequence[FamilyModel], analyses: Sequence[Path], output: Path) -> None:
+def gather(config: ReproduceConfig, family: Sequence[FamilyModel], analyses: Mapping[Path, str], output: Path) -> None:
     """Write ``scores.csv``, ``probes.csv``, ``probe_weights.csv`` and ``residual.csv``, with a column ``source``.
 
     Args:
         config: of the reproduction.
         family: its models.
-        analyses: its run folders.
+        analyses: its run folders; each with the corpus that its own is a part of, "" for a whole one.
         output: its folder.
     """
     folders = [output / "probes", *([Path(config.probe_runs)] if config.probe_runs else [])]
     probes = [path for path in folders if any(path.rglob("result.json"))]
     named = {model.source: (model.cell.name, model.seed) for model in family}
-    ours = collect(config.scale, analyses, probes, training_folders(config, output), named)
+    whole = [folder for folder, corpus in analyses.items() if not corpus]
+    parts = {folder: corpus_fingerprint(corpus) for folder, corpus in analyses.items() if corpus}
+    ours = collect(config.scale, whole, probes, training_folders(config, output), named, parts)
     own_family = any(getattr(config, name) for name in _OWN_FAMILY)
     base = None if own_family else committed(config.scale)
     for name in TABLES:

@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from speechstrata.experiments.cells import Cell, layer_blocks
-from speechstrata.experiments.intervals import PROBES, SEEDS, SETS
+from speechstrata.experiments.intervals import PROBES, SEEDS, SETS, SPEAKERS
 from speechstrata.experiments.score_tables import Measurements
 
 #: Controls that are the same whatever the training seed.
@@ -58,6 +58,7 @@ class Setting:
         protocol: of those scores.
         cells: of the scale, by name.
         macs: cell -> multiply-accumulates per second of audio.
+        by_speakers: take the scores on the corpus's parts, each with some of its speakers, in place of sample sets.
     """
 
     tables: Measurements
@@ -65,19 +66,20 @@ class Setting:
     protocol: str
     cells: Mapping[str, Cell]
     macs: Mapping[str, float]
+    by_speakers: bool = False
 
 
 def score_grid(setting: Setting, score: str, needs: Sequence[Need], function: Callable[..., float]) -> Grid:
     """``function`` of the needed models' profiles, for every training seed and sample set.
 
+    By speakers, for every training seed and part of the corpus, of profiles that are means over sample sets.
+
     Raises:
         NotMeasured: a model's scores are missing, or no training seed has all of them.
     """
-    table = setting.tables.scores.filter(
-        (pl.col("corpus_fingerprint") == setting.corpus)
-        & (pl.col("protocol") == setting.protocol)
-        & (pl.col("score") == score)
-    )
+    whole, part = pl.col("corpus_fingerprint") == setting.corpus, pl.col("part_of") == setting.corpus
+    here = part if setting.by_speakers else whole & (pl.col("protocol") == setting.protocol)
+    table = setting.tables.scores.filter(here & (pl.col("score") == score))
     if table.is_empty():
         raise NotMeasured(f"no scores {score} on this corpus")
     reference = table.filter(pl.col("variant") == "")["reference"].sort().unique(maintain_order=True)[0]
@@ -90,10 +92,11 @@ def score_grid(setting: Setting, score: str, needs: Sequence[Need], function: Ca
         if rows.is_empty():
             raise NotMeasured(f"no scores {score} of {need}")
         curves: dict[tuple[Any, ...], dict[str, float]] = {}
-        for seed, draw, number, layer, value in rows.select(
-            "training_seed", "seed", "sample_set", "layer", "value"
-        ).iter_rows():
-            curves.setdefault((seed, (draw, number)), {})[layer] = value
+        drawn = ["corpus_fingerprint"] if setting.by_speakers else ["seed", "sample_set"]
+        keys = ["training_seed", *drawn, "layer"]
+        means = rows.group_by(keys, maintain_order=True).agg(pl.col("value").mean())
+        for seed, *draw, layer, value in means.select(*keys, "value").iter_rows():
+            curves.setdefault((seed, tuple(draw)), {})[layer] = value
         found.append(curves)
     blocks = [layer_blocks(setting.cells[need.cell]) if need.cell in setting.cells else {} for need in needs]
 
@@ -104,7 +107,7 @@ def score_grid(setting: Setting, score: str, needs: Sequence[Need], function: Ca
         return function(*profiles)
 
     evidence = (f"scores.csv: {score}{f' ({reference})' if reference else ''}, {', '.join(map(str, needs))}",)
-    return _grid(needs, found, value_at, SETS, evidence)
+    return _grid(needs, found, value_at, SPEAKERS if setting.by_speakers else SETS, evidence)
 
 
 def probe_grid(setting: Setting, task: str, metric: str, needs: Sequence[Need], function: Callable[..., float]) -> Grid:

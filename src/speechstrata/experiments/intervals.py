@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from speechstrata.seeds import generator
 
 #: Axes, in words; the singular is what one of them is.
-SEEDS, SETS, SPEAKERS, PROBES = "training seeds", "sample sets", "speakers", "probe seeds"
+SEEDS, SETS, SPEAKERS, PROBES = "training seeds", "sample sets", "groups of speakers", "probe seeds"
 
 
 @dataclass(frozen=True)

@@ -1,28 +1,30 @@
 """``speechstrata reproduce``: the stages of a reproduction, from models to the page, as one resumable graph."""
 
-import importlib.util
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from speechstrata.analysis.config import ALL_SCORES, AnalysisConfig, ComputeConfig, Inputs
-from speechstrata.analysis.vectors import PACKAGED_GLOVE
 from speechstrata.errors import InputError
+from speechstrata.experiments.analysis_stages import (
+    MODELS_FILE,
+    analysis_runs,
+    analysis_stages,
+    corpus_fingerprint,
+    part_runs,
+    part_stages,
+)
 from speechstrata.experiments.cells import cells_of, network_of
 from speechstrata.experiments.config import ReproduceConfig
 from speechstrata.experiments.family import FamilyModel, check_architectures, find_family
 from speechstrata.experiments.stages import Outcome, Stage, run_stages
-from speechstrata.files import read_json, write_json
+from speechstrata.files import write_json
 
 #: Audio that costs are computed for.
 _COST_SECONDS = 10
-#: The cells whose states are averaged in time, as the control for the slower blocks of the others.
-_AVERAGED_CELL, _AVERAGED_MS = "b5-a", (40, 80)
-_AVERAGED_SCORES = ("cca-phone", "cca-word", "mi-phone", "mi-word", "probe-phone", "abx-phone")
-MODELS_FILE, COST_FILE, FINDINGS_FILE = "models.json", "cost.csv", "findings.json"
+COST_FILE, FINDINGS_FILE = "cost.csv", "findings.json"
 
 
 def reproduce(
@@ -63,13 +65,17 @@ def build_graph(config: ReproduceConfig, corpora: Sequence[str], output: Path) -
     analysed = list(dict.fromkeys([*corpora, *(["demo"] if config.scale == "tiny" and config.demo else [])]))
     family = find_family(config, output)
     scored: list[str] = []
-    runs: list[Path] = []
+    runs: dict[Path, str] = {}
     if family:
         stages.append(_models_stage(config, family, trained, output))
         for corpus in analysed:
-            stages += (own := _analysis_stages(config, corpus, family, output))
+            stages += (own := analysis_stages(config, corpus, family, output))
             scored += [stage.name for stage in own]
-            runs += [output / "analysis" / name for name in analysis_runs(corpus, family)]
+            runs |= {output / "analysis" / name: "" for name in analysis_runs(corpus, family)}
+        if analysed:
+            stages += (own := part_stages(config, analysed[0], family, output))
+            scored += [stage.name for stage in own]
+            runs |= {output / "analysis" / name: analysed[0] for name in part_runs(config, analysed[0])}
         if config.probes:
             from speechstrata.experiments.probe_stages import probe_stages
 
@@ -110,102 +116,6 @@ def _models_stage(config: ReproduceConfig, family: Sequence[FamilyModel], needs:
     )
 
 
-def corpus_folder(corpus: str) -> str:
-    """The folder name of a corpus's analyses."""
-    return Path(corpus).name.split(".")[0] or "corpus"
-
-
-def analysis_runs(corpus: str, family: Sequence[FamilyModel]) -> dict[str, tuple[list[str], tuple[str, ...]]]:
-    """Run folder -> (models, controls): each cell's first seed with controls, the further seeds, averaged models."""
-    folder = corpus_folder(corpus)
-    first: dict[str, int] = {}
-    for model in family:
-        first[model.cell.name] = min(model.seed, first.get(model.cell.name, model.seed))
-    runs: dict[str, tuple[list[str], tuple[str, ...]]] = {folder: ([], ("fbank", "random"))}
-    for model in family:
-        if model.seed == first[model.cell.name]:
-            runs[folder][0].append(model.source)
-        else:
-            runs.setdefault(f"{folder}-seed{model.seed}", ([], ()))[0].append(model.source)
-    averaged = [
-        f"averaged:{ms}ms:{model.source}"
-        for model in family
-        if model.cell.name == _AVERAGED_CELL
-        for ms in _AVERAGED_MS
-    ]
-    if averaged:
-        runs[f"{folder}-averaged"] = (averaged, ())
-    return runs
-
-
-def _analysis_stages(config: ReproduceConfig, corpus: str, family: Sequence[FamilyModel], output: Path) -> list[Stage]:
-    stages = []
-    for name, (models, controls) in analysis_runs(corpus, family).items():
-        averaged = name.endswith("-averaged")
-        inputs = Inputs(
-            models=tuple(models),
-            corpus=corpus,
-            controls=controls,
-            glove=_glove(config),
-            agwe=config.agwe or None,
-            sts=config.sts or None,
-            training_speakers=config.training_speakers or None,
-        )
-        scores = _AVERAGED_SCORES if averaged else _scores(inputs)
-        analysis = AnalysisConfig(scores=scores, sample_sets=config.sample_sets, seed=config.seed)
-        stages.append(
-            Stage(
-                f"analysis-{name}",
-                f"scores of {len(models)} models on {corpus}",
-                ("models",),
-                lambda inputs=inputs, analysis=analysis, name=name: _analyze(  # type: ignore[misc]
-                    config, inputs, analysis, output / "analysis" / name
-                ),
-                (f"analysis/{name}/scores.parquet",),
-                lambda inputs=inputs, analysis=analysis: [  # type: ignore[misc]
-                    asdict(inputs),
-                    asdict(analysis),
-                    _corpus_fingerprint(inputs.corpus),
-                    [entry["fingerprint"] for entry in read_json(output / MODELS_FILE)],
-                ],
-            )
-        )
-    return stages
-
-
-def _analyze(config: ReproduceConfig, inputs: Inputs, analysis: AnalysisConfig, folder: Path) -> None:
-    from speechstrata.analysis.suite import analyze
-
-    compute = ComputeConfig(
-        device=config.device,
-        dtype=config.dtype,
-        batch_seconds=config.batch_seconds,
-        score_workers=config.score_workers,
-    )
-    analyze(inputs, analysis, compute, folder)
-
-
-def _glove(config: ReproduceConfig) -> str | None:
-    if config.glove != "auto":
-        return config.glove or None
-    return PACKAGED_GLOVE if importlib.util.find_spec(PACKAGED_GLOVE.replace("-", "_")) else None
-
-
-def _scores(inputs: Inputs) -> tuple[str, ...]:
-    """All scores that there is material for."""
-    lacking = {"cca-inter"}
-    lacking |= {name for name, given in (("cca-glove", inputs.glove), ("cca-agwe", inputs.agwe)) if given is None}
-    if inputs.sts is None:
-        lacking.add("spoken-sts")
-    return tuple(score for score in ALL_SCORES if score not in lacking)
-
-
-def _corpus_fingerprint(corpus: str) -> str:
-    from speechstrata.corpora.corpus import load_corpus
-
-    return load_corpus(corpus, lazy=True).fingerprint
-
-
 def _cost_stage(config: ReproduceConfig, output: Path) -> Stage:
     def run() -> None:
         from speechstrata.experiments.score_tables import write_csv
@@ -242,7 +152,7 @@ def cost_table(scale: str) -> pl.DataFrame:
 
 
 def _gather_stage(
-    config: ReproduceConfig, family: Sequence[FamilyModel], needs: Sequence[str], runs: Sequence[Path], output: Path
+    config: ReproduceConfig, family: Sequence[FamilyModel], needs: Sequence[str], runs: Mapping[Path, str], output: Path
 ) -> Stage:
     def run() -> None:
         from speechstrata.experiments.gather import gather
@@ -272,7 +182,7 @@ def _reporting_stages(config: ReproduceConfig, primary: str, output: Path) -> li
 
         cost = pl.read_csv(output / COST_FILE)
         macs = dict(cost.select("cell", "macs_per_second").rows())
-        fingerprint = _corpus_fingerprint(primary) if primary else None
+        fingerprint = corpus_fingerprint(primary) if primary else None
         write_json(output / FINDINGS_FILE, evaluate(config.scale, read_gathered(output), macs, fingerprint))
 
     def tables() -> None:
@@ -297,7 +207,7 @@ def _reporting_stages(config: ReproduceConfig, primary: str, output: Path) -> li
 
     return [
         Stage("statistics", "claims, intervals, verdicts", ("gather", "cost"), statistics, (FINDINGS_FILE,),
-              lambda: [primary and _corpus_fingerprint(primary)]),
+              lambda: [primary and corpus_fingerprint(primary)]),
         Stage("tables", "Tables 1, 2, 3", ("gather", "cost"), tables, ("tables/table1.pdf", "tables/table3.png")),
         Stage("figures", "Figures 1 to 6", ("statistics",), figures, ("figures",)),
         Stage("page", "the page", ("statistics", "tables", "figures"), page, ("index.html",)),

@@ -20,6 +20,7 @@ _TEXT, _INT, _REAL = pl.String(), pl.Int64(), pl.Float64()
 SCORE_COLUMNS: dict[str, pl.DataType] = {
     "corpus": _TEXT,
     "corpus_fingerprint": _TEXT,
+    "part_of": _TEXT,
     "protocol": _TEXT,
     "cell": _TEXT,
     "control": _TEXT,
