@@ -17,6 +17,8 @@ from speechstrata.errors import InputError, MissingExtraError
 
 _SYNCHRONOUS, _UTF8, _CHARACTERS = 2, 1, 1
 _RATE, _PITCH = 1, 3
+#: Of the noise of each utterance.
+_SEED = 1
 _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 
 
@@ -33,8 +35,8 @@ class Utterance:
 def speak_all(utterances: Sequence[Utterance]) -> Iterator[tuple[NDArray[np.float32], int]]:
     """The waveforms, and their sample rate in hertz, in the order given.
 
-    A process of its own says them one after another: the synthesiser never forgets what it has said before, so only a
-    fresh one says the same list with the same samples.
+    A process of its own says them one after another: the synthesiser's filters never forget what they have said before,
+    so only a fresh one says the same list with the same samples.
 
     Raises:
         MissingExtraError: without ``espeakng-loader``.
@@ -97,6 +99,8 @@ class Espeak:
             raise InputError(f"espeak-ng has no voice {voice!r}", "see `espeak-ng --voices`")
         self._library.espeak_SetParameter(_RATE, words_per_minute, 0)
         self._library.espeak_SetParameter(_PITCH, pitch, 0)
+        # the library seeds the breath of some voices by the clock, to the second, when it is started
+        self._library.espeak_ng_SetRandSeed(ctypes.c_long(_SEED))
         self._blocks = []
         data = text.encode() + b"\0"
         self._library.espeak_Synth(data, len(data), 0, _CHARACTERS, 0, _UTF8, None, None)
