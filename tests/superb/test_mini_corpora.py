@@ -37,6 +37,10 @@ def aligned(tmp_path_factory: pytest.TempPathFactory) -> Path:
             text = " ".join(word.symbol for word in words)
             info = AudioInfo(16_000, 1, 32_000)
             cuts.append(make_cut(name, path, info, text=text, speaker=f"s{speaker:02d}", words=words))
+    for number in range(6):
+        path = folder / f"music/song{number}.wav"
+        path.parent.mkdir(exist_ok=True)
+        soundfile.write(path, 0.1 * rng.normal(size=80_000), 16_000)
     for number in range(12):
         path = folder / f"effects/effect{number}.wav"
         path.parent.mkdir(exist_ok=True)
@@ -79,6 +83,20 @@ def test_noisy_speech_has_the_snr_that_it_says(aligned: Path, tmp_path: Path) ->
         assert snr == pytest.approx(cut.custom["snr"], abs=0.2)
     noises = {split: {cut.custom["noise"] for cut in cuts} for split, cuts in corpus.splits.items()}
     assert not noises["train"] & noises["test"]
+    assert not any(name.startswith("song") for own in noises.values() for name in own)
+
+
+def test_music_is_every_other_noise_and_apart_by_split(aligned: Path, tmp_path: Path) -> None:
+    corpus = mini_se(aligned, tmp_path / "se", music=aligned / "music")
+    noises = {split: [cut.custom["noise"] for cut in cuts] for split, cuts in corpus.splits.items()}
+    for own in noises.values():
+        assert 0.2 < np.mean([name.startswith("song") for name in own]) < 0.8
+    assert sum(len(set(own)) for own in noises.values()) == len(set().union(*noises.values()))
+    assert "CC-BY-SA" in corpus.licence
+    (tmp_path / "few").mkdir()
+    soundfile.write(tmp_path / "few/song.wav", 0.1 * np.ones(8_000), 16_000)
+    with pytest.raises(CorpusError, match="too few"):
+        mini_se(aligned, tmp_path / "se2", music=tmp_path / "few")
 
 
 def test_a_mixture_never_clips_and_keeps_its_ratio() -> None:

@@ -20,7 +20,7 @@ from speechstrata.superb.corpora.audio import RATE, example, write_audio
 from speechstrata.superb.corpora.probe_corpus import ProbeCorpus, write_probe_corpus
 
 _SEED = 0
-_SIZES = {"train": 1_600, "dev": 240, "test": 360}
+_SIZES = {"train": 960, "dev": 160, "test": 300}
 #: Voices of each split; of 24, in the order of a shuffle.
 _VOICES = {"train": 12, "dev": 5, "test": 7}
 _LICENCE = "text: Apache-2.0, of speechstrata; speech: made with espeak-ng"

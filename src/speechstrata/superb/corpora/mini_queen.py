@@ -7,16 +7,15 @@ packaged models have not been trained on. Everything is a function of the corpus
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from lhotse import SupervisionSegment
 from lhotse.utils import fastcopy
-from numpy.typing import NDArray
 
 from speechstrata.audio import load_cut, read_audio
-from speechstrata.corpora.audio_files import find_audio
 from speechstrata.corpora.corpus import Corpus, load_corpus
 from speechstrata.corpora.cuts import spans_of
 from speechstrata.corpora.text import plain_words
@@ -24,6 +23,7 @@ from speechstrata.errors import CorpusError
 from speechstrata.pretraining.speech import Speech
 from speechstrata.seeds import generator
 from speechstrata.superb.corpora.audio import RATE, example, recording, write_audio
+from speechstrata.superb.corpora.noises import MUSIC_LICENCE, mixed, noises_by_split, stretch
 from speechstrata.superb.corpora.probe_corpus import ProbeCorpus, write_probe_corpus
 
 VALIDATION_SHARE, TEST_SHARE, SPLIT_SEED = 0.05, 0.12, 0  # as in the `tiny` recipes
@@ -32,9 +32,9 @@ _SEED = 0
 
 
 def mini_asr(source: Path, output: Path) -> ProbeCorpus:
-    """Utterances of 1 to 6 s: 40 minutes to train on, 5 for dev, 10 for test."""
+    """Utterances of 1 to 6 s: 30 minutes to train on, 4 for dev, 8 for test."""
     corpus, pools = _pools(source)
-    minutes = {"train": 40.0, "dev": 5.0, "test": 10.0}
+    minutes = {"train": 30.0, "dev": 4.0, "test": 8.0}
     splits = {}
     for split, pool in pools.items():
         kept, seconds = [], 0.0
@@ -57,38 +57,54 @@ def mini_ks(source: Path, output: Path) -> ProbeCorpus:
     for split, pool in pools.items():
         found: dict[str, list[Any]] = {keyword: [] for keyword in [*keywords, "_unknown_", "_silence_"]}
         for cut in _shuffled(pool, "ks", split):
+            whole = None
             for label, start, end in _pieces(cut, set(keywords)):
-                if len(found[label]) < limits[split]:
-                    name = f"{cut.id}-{round(1000 * start):06d}"
-                    piece = cut.truncate(offset=start, duration=end - start, preserve_id=False)
-                    found[label].append(_relabelled(fastcopy(piece, id=name), label={"keyword": label}))
+                if len(found[label]) >= limits[split]:
+                    continue
+                # a recording of its own: to begin in the middle of a compressed one costs time, and its first samples
+                whole = load_cut(cut, RATE) if whole is None else whole
+                name = f"{cut.id}-{round(1000 * start):06d}"
+                path = output / "audio" / split / f"{name}.flac"
+                audio = write_audio(path, whole[round(start * RATE) : round(end * RATE)])
+                speaker = cut.supervisions[0].speaker
+                found[label].append(example(name, audio, speaker=speaker, label={"keyword": label}))
         splits[split] = [piece for own in found.values() for piece in own]
     return _write(output, "ks", corpus, splits, f"words cut by alignment: {', '.join(keywords)}; others; pauses")
 
 
 def mini_se(source: Path, output: Path, music: Path | None = None) -> ProbeCorpus:
-    """Speech of 1.5 to 4 s in the corpus' own sound effects (and music) at several SNRs; noises apart by split."""
+    """Speech of 1.5 to 4 s in the corpus' own sound effects (and in music) at several SNRs; noises apart by split.
+
+    Args:
+        source: the corpus folder.
+        output: folder to make.
+        music: a folder of recordings, or Debian's package asterisk-moh-opsound-g722; every other noise is then music.
+    """
     corpus, pools = _pools(source)
-    noises = _noises(source, music)
-    sizes = {"train": 360, "dev": 48, "test": 80}
+    noises = noises_by_split(source, music, output / "audio" / "music")
+    read = lru_cache(maxsize=64)(read_audio)
+    sizes = {"train": 320, "dev": 40, "test": 64}
     levels = {"train": (0.0, 5.0, 10.0, 15.0), "dev": (0.0, 5.0, 10.0, 15.0), "test": (2.5, 7.5, 12.5, 17.5)}
-    shares = dict(zip(SPLITS, np.split(np.array(noises, dtype=object), _thirds(len(noises))), strict=True))
     splits: dict[str, list[Any]] = {}
     for split, pool in pools.items():
         chosen = _shuffled([cut for cut in pool if 1.5 <= cut.duration <= 4.0], "se", split)[: sizes[split]]
         splits[split] = []
         for number, cut in enumerate(chosen):
             random = generator(_SEED, "mini-se", split, number)
-            noise_path = shares[split][random.integers(len(shares[split]))]
+            kind = noises[split][random.integers(len(noises[split]))]
+            noise_path = kind[random.integers(len(kind))]
             level = float(random.choice(levels[split]))
             clean = load_cut(cut, RATE)
-            noise = _stretch(read_audio(noise_path, RATE), len(clean), random)
+            noise = stretch(read(noise_path, RATE), len(clean), random)
             clean, noisy = mixed(clean, noise, level)
             names = {part: output / "audio" / split / f"{cut.id}-{part}.flac" for part in ("clean", "noisy")}
-            custom = {"clean": write_audio(names["clean"], clean), "snr": level, "noise": Path(noise_path).stem}
+            custom = {"clean": write_audio(names["clean"], clean), "snr": level, "noise": noise_path.stem}
             splits[split].append(example(cut.id, write_audio(names["noisy"], noisy), custom=custom))
-    details = {"noises": {split: len(share) for split, share in shares.items()}}
-    return _write(output, "se", corpus, splits, "speech in sound effects at SNRs as in VoiceBank-DEMAND", details)
+    licence = "" if music is None else f"; music: {MUSIC_LICENCE}"
+    details = {"noises": {split: [path.stem for kind in own for path in kind] for split, own in noises.items()}}
+    return _write(
+        output, "se", corpus, splits, "speech in sound effects at SNRs as in VoiceBank-DEMAND", details, licence
+    )
 
 
 def mini_sd(source: Path, output: Path, real: Path | None = None) -> ProbeCorpus:
@@ -100,7 +116,7 @@ def mini_sd(source: Path, output: Path, real: Path | None = None) -> ProbeCorpus
         real: a recording with an RTTM file of the same name beside it, or a wheel or zip archive that holds the two.
     """
     corpus, pools = _pools(source)
-    sizes = {"train": 240, "dev": 32, "test": 48}
+    sizes = {"train": 160, "dev": 24, "test": 40}
     splits: dict[str, list[Any]] = {}
     for split, pool in pools.items():
         voices: dict[str, list[Any]] = {}
@@ -114,20 +130,12 @@ def mini_sd(source: Path, output: Path, real: Path | None = None) -> ProbeCorpus
             _conversation(f"{split}-{number:04d}", voices, generator(_SEED, "mini-sd", split, number), output / "audio")
             for number in range(sizes[split])
         ]
+    licence = ""
     if real is not None:
         splits["test-real"] = _real_conversations(real, output / "audio")
-    return _write(output, "sd", corpus, splits, "two speakers at a time, mixed from single utterances")
-
-
-def mixed(
-    clean: NDArray[np.float32], noise: NDArray[np.float32], snr: float
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Clean and noisy speech at ``snr`` decibels, both scaled down together where the mixture would clip."""
-    power = float(np.mean(clean.astype(np.float64) ** 2)), float(np.mean(noise.astype(np.float64) ** 2))
-    gain = np.sqrt(power[0] / max(power[1], 1e-12) / 10 ** (snr / 10))
-    noisy = clean + np.float32(gain) * noise
-    scale = np.float32(min(1.0, 0.98 / max(float(np.abs(noisy).max()), float(np.abs(clean).max()), 1e-6)))
-    return clean * scale, noisy * scale
+        licence = f"; test-real: see {real.name}"
+    described = "two speakers at a time, mixed from single utterances"
+    return _write(output, "sd", corpus, splits, described, licence=licence)
 
 
 def _pools(source: Path) -> tuple[Corpus, dict[str, list[Any]]]:
@@ -170,28 +178,6 @@ def _pieces(cut: Any, keywords: set[str]) -> Iterator[tuple[str, float, float]]:
     for before, after in zip(ends, starts, strict=True):
         if after - before >= 0.35:
             yield "_silence_", before + 0.05, after - 0.05
-
-
-def _noises(source: Path, music: Path | None) -> list[Path]:
-    folder = Path(source) / "effects"
-    if not folder.is_dir():
-        raise CorpusError(f"{source} has no sound effects (folder 'effects')", "prepare amazon-queen anew")
-    files = find_audio(folder) + (find_audio(music) if music is not None else [])
-    loud = [path for path in files if np.sqrt(np.mean(read_audio(path, RATE) ** 2)) > 0.01]
-    order = generator(_SEED, "mini-se", "noises").permutation(len(loud))
-    return [loud[number] for number in order]
-
-
-def _thirds(count: int) -> list[int]:
-    """Where to cut a list: seven tenths, then halves of the rest."""
-    return [round(0.7 * count), round(0.85 * count)]
-
-
-def _stretch(noise: NDArray[np.float32], samples: int, random: np.random.Generator) -> NDArray[np.float32]:
-    """A part of the noise of that length, repeated where it is too short."""
-    repeated = np.tile(noise, -(-samples // len(noise)) + 1)
-    start = int(random.integers(len(repeated) - samples + 1))
-    return repeated[start : start + samples]
 
 
 def _conversation(name: str, voices: Mapping[str, list[Any]], random: np.random.Generator, folder: Path) -> Any:
@@ -265,6 +251,7 @@ def _write(
     splits: Mapping[str, list[Any]],
     description: str,
     details: dict[str, Any] | None = None,
+    licence: str = "",
 ) -> ProbeCorpus:
     return write_probe_corpus(
         output,
@@ -272,7 +259,7 @@ def _write(
         name=f"mini-{task}",
         splits=splits,
         mini=True,
-        licence=corpus.licence,
+        licence=corpus.licence + licence,
         source=f"{corpus.name} ({corpus.source})",
         description=f"{corpus.name}: {description}",
         details={"corpus_fingerprint": corpus.fingerprint, "seed": _SEED, **(details or {})},
