@@ -7,7 +7,14 @@ import pytest
 from speechstrata.errors import InputError
 from speechstrata.files import write_json
 from speechstrata.superb.figure import weights_figure, write_figure
-from speechstrata.superb.results import find_runs, metrics_table, remarks, summary_table, weights_table
+from speechstrata.superb.results import (
+    find_runs,
+    metrics_table,
+    read_weights,
+    remarks,
+    summary_table,
+    weights_table,
+)
 
 
 def run(folder: Path, task: str, seed: int, metrics: dict[str, float], **more: object) -> None:
@@ -20,8 +27,8 @@ def run(folder: Path, task: str, seed: int, metrics: dict[str, float], **more: o
         folder / "result.json",
         {
             "task": task, "model": "some/where/tiny/model", "corpus": "mini-x", "mini": True, "seed": seed,
-            "budget": 1.0, "recipe": {"steps": 10, "learning_rate": 1e-3}, "best_step": 10, "test": {"test": metrics},
-            "layers": layers, "seconds": {"all": 1.0}, **more,
+            "budget": 1.0, "recipe": {"steps": 10, "learning_rate": 1e-3}, "best_step": 10, "dev": metrics,
+            "test": {"test": metrics}, "layers": layers, "seconds": {"all": 1.0, "fit": 0.5}, **more,
         },
     )  # fmt: skip
 
@@ -43,9 +50,22 @@ def test_the_table_has_means_and_spreads_in_the_units_of_the_field(folder: Path)
 
 def test_tables_are_tidy(folder: Path) -> None:
     runs = find_runs([folder])
-    assert metrics_table(runs).shape == (5, 13)
-    assert weights_table(runs).shape == (12, 10)
+    assert metrics_table(runs).shape == (10, 14)
+    assert weights_table(runs).shape == (12, 12)
     assert weights_table(runs)["layer"].unique().sort().to_list() == ["T0", "T1", "T2", "T3"]
+
+
+def test_a_table_of_weights_says_what_its_runs_do(folder: Path) -> None:
+    runs = find_runs([folder])
+    weights_table(runs).write_csv(folder / "weights.csv")
+    table, said = read_weights([folder / "weights.csv"])
+    assert table.equals(weights_table(runs))
+    assert said == remarks(runs)
+    with pytest.raises(InputError, match="stands alone"):
+        read_weights([folder / "weights.csv", folder])
+    (folder / "other.csv").write_text("model,task\na,b\n")
+    with pytest.raises(InputError, match="has no column corpus"):
+        read_weights([folder / "other.csv"])
 
 
 def test_a_sweep_counts_as_its_best_run(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The commands of the SUPERB probes: ``superb prepare|train|evaluate|weights|table``."""
+"""The commands of the SUPERB probes: ``superb prepare|train|run|evaluate|weights|table``."""
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -55,15 +55,14 @@ def _train_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--learning_rates", nargs="+", type=float, default=[], help="Train one probe with each; the best on dev counts."
     )
-    parser.add_class_arguments(ProbeConfig)
+    _config_arguments(parser)
 
 
 def _train(arguments: Namespace) -> None:
     from speechstrata.superb.training import ProbeInputs, sweep, train_probe
 
     inputs = ProbeInputs(arguments.task, arguments.model, arguments.corpus, arguments.cache)
-    values = {name: arguments[name] for name in ProbeConfig.__dataclass_fields__}
-    config = ProbeConfig(**values | {name: tuple(values[name]) for name in ("layers", "set")})
+    config = _config(arguments)
     if arguments.learning_rates:
         result = sweep(inputs, config, arguments.learning_rates, arguments.output)
     else:
@@ -80,38 +79,104 @@ def _train(arguments: Namespace) -> None:
     print(f"result   {arguments.output}/result.json")
 
 
+def _config_arguments(parser: ArgumentParser, skip: frozenset[str] | set[str] = frozenset()) -> None:
+    parser.add_argument("--layers", nargs="+", default=[], help="To be weighed; by default the benchmark's states.")
+    parser.add_argument(
+        "--set", nargs="+", default=[], metavar="NAME=VALUE", help="Settings of the recipe, such as learning_rate=1e-3."
+    )
+    parser.add_class_arguments(ProbeConfig, skip={"layers", "set", *skip})
+
+
+def _config(arguments: Namespace) -> ProbeConfig:
+    values = {name: arguments[name] for name in ProbeConfig.__dataclass_fields__ if name in arguments}
+    return ProbeConfig(**values | {name: tuple(values[name]) for name in ("layers", "set")})
+
+
+def _run_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--config", action="config", help="YAML file with any of the options below.")
+    parser.add_argument("--models", nargs="+", required=True, help="Encoders; NAME+random: with random weights.")
+    parser.add_argument("--corpora", nargs="+", required=True, help="Folders of `superb prepare`, or one of them all.")
+    parser.add_argument("--tasks", nargs="+", choices=list(_TASKS), default=[], help="By default those of the corpora.")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="Seeds of the probes.")
+    parser.add_argument("--output", type=str, required=True, help="Folder of all; the same command goes on.")
+    parser.add_argument("--cache", type=str, default="", help="Folder of cached states; by default in the output.")
+    parser.add_argument("--workers", type=int, default=1, help="Runs at the same time, in processes of their own.")
+    _config_arguments(parser, skip={"seed"})
+
+
+def _grid(arguments: Namespace) -> None:
+    from pathlib import Path
+
+    from speechstrata.errors import InputError
+    from speechstrata.superb.grid import Outcome, plan_grid, run_grid
+
+    output = Path(arguments.output)
+    cells = plan_grid(
+        arguments.models,
+        arguments.corpora,
+        _config(arguments),
+        output,
+        tasks=arguments.tasks,
+        seeds=arguments.seeds,
+        cache=arguments.cache,
+    )
+    total, done = sum(len(cell.outputs) for cell in cells), 0
+
+    def report(outcome: Outcome) -> None:
+        nonlocal done
+        done += 1
+        said = f"failed: {outcome.error}"
+        if (result := outcome.result) is not None:
+            metrics = "  ".join(f"{name} {value:.4g}" for name, value in result["test"]["test"].items())
+            said = f"{metrics}  ({result['seconds']['all']:.0f} s)"
+        print(f"[{done}/{total}] {outcome.task}  {outcome.model}  seed {outcome.seed}  {said}", flush=True)
+
+    failed = run_grid(cells, output, workers=arguments.workers, report=report)
+    print((output / "table.md").read_text(encoding="utf-8") if failed < total else "")
+    print(f"tables   {output}/metrics.csv  {output}/weights.csv  {output}/table.md")
+    if failed:
+        raise InputError(f"{failed} of {total} runs failed; see {output}/problems.csv", "mend them, and run it again")
+
+
 def _evaluate_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("run", type=str, help="A finished run.")
     parser.add_argument("--split", type=str, default="test", help="Split of its corpus.")
     parser.add_argument("--corpus", type=str, help="Another corpus for the same task, with the same labels.")
+    parser.add_argument("--language_model", type=str, help="asr: decode by beam search with this ARPA or KenLM file.")
 
 
 def _evaluate(arguments: Namespace) -> None:
     from speechstrata.superb.training import evaluate_run
 
-    for name, value in evaluate_run(arguments.run, arguments.split, arguments.corpus).items():
+    metrics = evaluate_run(arguments.run, arguments.split, arguments.corpus, arguments.language_model)
+    for name, value in metrics.items():
         print(f"{name:<24}{value:.4g}")
 
 
 def _weights_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("runs", nargs="+", help="Finished runs, or folders of them.")
+    parser.add_argument("runs", nargs="+", help="Finished runs, or folders of them; or a weights.csv.")
+    parser.add_argument("--tasks", nargs="+", choices=list(_TASKS), default=list(_TASKS), help="To be drawn.")
     parser.add_argument("--output", type=str, required=True, help="Folder of the figures and the table.")
 
 
 def _weights(arguments: Namespace) -> None:
     from pathlib import Path
 
+    from speechstrata.errors import InputError
     from speechstrata.files import atomic_path
     from speechstrata.superb.figure import weights_figure, write_figure
-    from speechstrata.superb.results import find_runs, remarks, weights_table
+    from speechstrata.superb.results import read_weights
 
-    output, runs = Path(arguments.output), find_runs(arguments.runs)
-    table = weights_table(runs)
+    output = Path(arguments.output)
+    table, remarks = read_weights(arguments.runs)
+    table = table.filter(table["task"].is_in(arguments.tasks))
+    if table.is_empty():
+        raise InputError(f"there are no weights of {', '.join(arguments.tasks)}", "choose other --tasks")
     with atomic_path(output / "weights.csv") as partial:
         table.write_csv(partial)
     for column in ("weight", "weight_times_norm"):
         name = "weights" if column == "weight" else "weights-times-norm"
-        for path in write_figure(weights_figure(table, column, remarks(runs)), output / name):
+        for path in write_figure(weights_figure(table, column, remarks), output / name):
             print(path)
 
 
@@ -138,6 +203,7 @@ def _table(arguments: Namespace) -> None:
 _ACTIONS = {
     "prepare": ("a probe corpus from the folder it was downloaded to, or a mini one", _prepare_arguments, _prepare),
     "train": ("a task's head and layer weights on frozen states", _train_arguments, _train),
+    "run": ("every task with every model and seed, with tables", _run_arguments, _grid),
     "evaluate": ("a finished run on a split", _evaluate_arguments, _evaluate),
     "weights": ("the learned layer weights as heat maps and a table", _weights_arguments, _weights),
     "table": ("the metrics of runs side by side", _table_arguments, _table),

@@ -9,6 +9,7 @@ import polars as pl
 
 from speechstrata.errors import InputError
 from speechstrata.files import read_json
+from speechstrata.superb.names import model_name
 
 #: What tables show of each task: (metric of the test split, heading, whether more is better, shown in per cent).
 SHOWN: dict[str, tuple[tuple[str, str, bool, bool], ...]] = {
@@ -23,6 +24,11 @@ SHOWN: dict[str, tuple[tuple[str, str, bool, bool], ...]] = {
     "ks": (("accuracy", "KS Acc ↑", True, True),),
     "sd": (("accuracy", "SD Acc ↑", True, True), ("der", "SD DER ↓", False, True)),
 }
+#: Columns of the table of weights.
+_WEIGHTS = (
+    "model", "task", "corpus", "mini", "seed", "budget", "index", "layer", "stride_ms", "weight", "mean_norm",
+    "weight_times_norm",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -34,10 +40,8 @@ class ProbeRun:
 
     @property
     def model(self) -> str:
-        """The encoder's name, without the folders before it; a packaged ``.../model`` folder goes by its parent's."""
-        name = str(self.result["model"])
-        parts = [part for part in name.split("/") if part not in ("", "model")]
-        return parts[-1] if parts else name
+        """The encoder's short name."""
+        return model_name(str(self.result["model"]))
 
 
 def find_runs(folders: Sequence[Path | str]) -> list[ProbeRun]:
@@ -63,9 +67,10 @@ def find_runs(folders: Sequence[Path | str]) -> list[ProbeRun]:
 
 
 def metrics_table(runs: Sequence[ProbeRun]) -> pl.DataFrame:
-    """One row per run, test split and metric.
+    """One row per run, split (dev and the test splits) and metric.
 
-    Columns: model, task, corpus, mini, split, metric, value, seed, budget, steps, learning_rate, best_step, seconds.
+    Columns: model, task, corpus, mini, split, metric, value, seed, budget, steps, learning_rate, best_step,
+    seconds_fit (training with its evaluations), seconds (with the states, where they were not cached).
     """
     rows = [
         {
@@ -81,10 +86,11 @@ def metrics_table(runs: Sequence[ProbeRun]) -> pl.DataFrame:
             "steps": run.result["recipe"]["steps"],
             "learning_rate": float(run.result["recipe"]["learning_rate"]),
             "best_step": run.result["best_step"],
+            "seconds_fit": float(run.result["seconds"]["fit"]),
             "seconds": float(run.result["seconds"]["all"]),
         }
         for run in runs
-        for split, metrics in run.result["test"].items()
+        for split, metrics in {"dev": run.result["dev"], **run.result["test"]}.items()
         for metric, value in metrics.items()
     ]
     return pl.DataFrame(rows).sort("task", "model", "seed", "split", "metric")
@@ -93,14 +99,16 @@ def metrics_table(runs: Sequence[ProbeRun]) -> pl.DataFrame:
 def weights_table(runs: Sequence[ProbeRun]) -> pl.DataFrame:
     """One row per run and layer.
 
-    Columns: model, task, mini, seed, index, layer, stride_ms, weight, mean_norm, weight_times_norm.
+    Columns: model, task, corpus, mini, seed, budget, index, layer, stride_ms, weight, mean_norm, weight_times_norm.
     """
     rows = [
         {
             "model": run.model,
             "task": run.result["task"],
+            "corpus": run.result["corpus"],
             "mini": run.result["mini"],
             "seed": run.result["seed"],
+            "budget": float(run.result["budget"]),
             "index": index,
             "layer": layer["name"],
             "stride_ms": float(layer["stride_ms"]),
@@ -138,14 +146,45 @@ def summary_table(runs: Sequence[ProbeRun]) -> str:
 
 def remarks(runs: Sequence[ProbeRun]) -> list[str]:
     """What a reader of the numbers has to know."""
+    swept = sorted({str(run.result["task"]) for run in runs if "sweep" in run.result})
+    chosen = [f"Learning rates were chosen on dev for {', '.join(swept)}."] if swept else []
+    return table_remarks(weights_table(runs)) + chosen
+
+
+def table_remarks(table: pl.DataFrame) -> list[str]:
+    """What a reader has to know, from :func:`weights_table` or :func:`metrics_table` alone."""
     found = []
-    if any(run.result["mini"] for run in runs):
-        corpora = ", ".join(sorted({str(run.result["corpus"]) for run in runs if run.result["mini"]}))
-        found.append(f"Mini corpora ({corpora}) and heads: not comparable with published SUPERB numbers.")
-    if budgets := sorted({run.result["budget"] for run in runs} - {1.0}):
+    if corpora := sorted(set(table.filter(pl.col("mini"))["corpus"])):
+        found.append(f"Mini corpora ({', '.join(corpora)}) and heads: not comparable with published SUPERB numbers.")
+    if budgets := sorted(set(table["budget"]) - {1.0}):
         found.append(f"Some runs took {', '.join(f'{budget:g}' for budget in budgets)} of their recipe's steps.")
-    if swept := sorted({str(run.result["task"]) for run in runs if "sweep" in run.result}):
-        found.append(f"Learning rates were chosen on dev for {', '.join(swept)}.")
-    seeds = {run.result["seed"] for run in runs}
-    found.append(f"{len(seeds)} probe seed{'s' if len(seeds) > 1 else ''}.")
+    seeds = table["seed"].n_unique()
+    found.append(f"{seeds} probe seed{'s' if seeds > 1 else ''}.")
     return found
+
+
+def read_weights(paths: Sequence[Path | str]) -> tuple[pl.DataFrame, list[str]]:
+    """Layer weights of finished runs, or of a table that :func:`weights_table` wrote, and what to know of them.
+
+    Args:
+        paths: one ``.csv`` file, or folders of :func:`find_runs`.
+
+    Raises:
+        InputError: neither.
+    """
+    files = [Path(path) for path in paths if str(path).endswith(".csv")]
+    if not files:
+        runs = find_runs(paths)
+        return weights_table(runs), remarks(runs)
+    if len(files) > 1 or len(paths) > 1:
+        raise InputError("a table of weights stands alone", "give one .csv file, or folders of runs")
+    remedy = "give weights.csv of `speechstrata superb run`"
+    try:
+        table = pl.read_csv(files[0])
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise InputError(
+            f"{files[0]} cannot be read: {error}", "give weights.csv of `speechstrata superb run`"
+        ) from error
+    if missing := [name for name in _WEIGHTS if name not in table.columns]:
+        raise InputError(f"{files[0]} has no column {missing[0]}", remedy)
+    return table, table_remarks(table)

@@ -12,13 +12,12 @@ from speechstrata.superb.cache import CacheSettings, Wanted, open_cache
 from speechstrata.superb.config import ProbeConfig
 from speechstrata.superb.corpora.probe_corpus import load_probe_corpus
 from speechstrata.superb.data import Examples
+from speechstrata.superb.names import RANDOM
 from speechstrata.superb.recipe import recipe_of
 from speechstrata.superb.sources import CachedStates, LiveStates, StateSource
 from speechstrata.superb.states import choose_layers
 from speechstrata.superb.tasks import load_task
 from speechstrata.superb.training import ProbeInputs
-
-_RANDOM = "+random"
 
 
 class Setting:
@@ -104,6 +103,6 @@ class Setting:
 
 def load_probe_encoder(model: str, device: str) -> SpeechEncoder:
     """The encoder of that name; ``NAME+random``: the same architecture with random weights."""
-    if model.endswith(_RANDOM):
-        return load_encoder(model.removesuffix(_RANDOM), device=device, control="random")
+    if model.endswith(RANDOM):
+        return load_encoder(model.removesuffix(RANDOM), device=device, control="random")
     return load_encoder(model, device=device)

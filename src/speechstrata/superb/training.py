@@ -67,7 +67,7 @@ def train_probe(inputs: ProbeInputs, config: ProbeConfig, output: Path | str) ->
     setting = Setting(inputs, config, Path(inputs.cache) if inputs.cache else output.parent / "cache")
     _record(output, setting)
     rounds, seconds = _fit(setting, output)
-    return _finish(setting, rounds, output, {"fit": seconds, "all": time.perf_counter() - began})
+    return _finish(setting, rounds, output, seconds, began)
 
 
 def sweep(
@@ -94,8 +94,8 @@ def sweep(
     return result
 
 
-def _fit(setting: Any, output: Path) -> tuple[Any, float]:
-    """Train to the last step; gives the rounds and the seconds of training, evaluations included."""
+def _fit(setting: Any, output: Path) -> tuple[Any, dict[str, float]]:
+    """Train to the last step; gives the rounds and the seconds of training, evaluations included, by both clocks."""
     import lightning.pytorch as lightning
     from torch.utils.data import DataLoader
 
@@ -162,17 +162,17 @@ def _fit(setting: Any, output: Path) -> tuple[Any, float]:
         )
         # the targets stay what the task made them: Lightning's default would turn arrays into tensors
         loader = DataLoader(TrainingBatches(train, order), batch_size=None, sampler=numbers, collate_fn=_as_it_is)
-        began = time.perf_counter()
+        began, spent = time.perf_counter(), time.process_time()
         if done < recipe.steps:
             trainer.fit(module, loader, ckpt_path=last if done else None, weights_only=True)
             if trainer.interrupted:
                 raise KeyboardInterrupt
         else:
             rounds.load_state_dict(read_checkpoint(last)["callbacks"][rounds.state_key])
-    return rounds, time.perf_counter() - began
+    return rounds, {"fit": time.perf_counter() - began, "fit_cpu": time.process_time() - spent}
 
 
-def _finish(setting: Any, rounds: Any, output: Path, seconds: dict[str, float]) -> dict[str, Any]:
+def _finish(setting: Any, rounds: Any, output: Path, seconds: dict[str, float], began: float) -> dict[str, Any]:
     """Score the best probe on dev and every test split, and write the result."""
     from speechstrata.superb.evaluation import evaluate_on
 
@@ -216,7 +216,8 @@ def _finish(setting: Any, rounds: Any, output: Path, seconds: dict[str, float]) 
         "skipped_steps": rounds.history[-1]["skipped"],
         "cached": setting.cached,
         "problems": setting.problems,
-        "seconds": {name: round(value, 1) for name, value in seconds.items()},
+        "seconds": {name: round(value, 1) for name, value in seconds.items()}
+        | {"all": round(time.perf_counter() - began, 1)},
         "fingerprints": setting.fingerprints,
     }
     write_json(output / RESULT, result)
@@ -242,13 +243,21 @@ def load_probe(setting: Any, output: Path) -> Any:
     return probe.to(setting.config.device)
 
 
-def evaluate_run(output: Path | str, split: str, corpus: str | None = None) -> dict[str, float]:
+def evaluate_run(
+    output: Path | str, split: str, corpus: str | None = None, language_model: str | None = None
+) -> dict[str, float]:
     """A finished run's metrics on a split of its corpus, or of another corpus for the same task.
 
     The decision's settings are those that the run chose on its own dev split.
 
+    Args:
+        output: the run's folder.
+        split: of the corpus.
+        corpus: folder of another one.
+        language_model: speech recognition only: ARPA file or KenLM binary for a beam search.
+
     Raises:
-        InputError: no finished run, or no such split.
+        InputError: no finished run, no such split, or a language model for another task.
     """
     from speechstrata.superb.evaluation import evaluate_on
     from speechstrata.superb.setting import Setting
@@ -259,6 +268,12 @@ def evaluate_run(output: Path | str, split: str, corpus: str | None = None) -> d
     cache = Path(inputs.cache) if inputs.cache else output.parent / "cache"
     own = Setting(inputs, config, cache)
     other = own if corpus is None else Setting(replace(inputs, corpus=corpus), config, cache)
+    if language_model is not None:
+        if inputs.task != "asr":
+            raise InputError(f"{inputs.task} is decoded without a language model", "leave it out")
+        from speechstrata.superb.beam_search import RecognitionWithLanguageModel
+
+        other.task = RecognitionWithLanguageModel(language_model)
     other.labels = own.labels  # the head's outputs mean what the run's training split said
     metrics, _ = evaluate_on(load_probe(own, output), other.split(split), own.recipe, result["decision"])
     return metrics
