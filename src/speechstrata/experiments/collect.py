@@ -20,9 +20,8 @@ from speechstrata.experiments.cells import (
     model_names,
 )
 from speechstrata.experiments.score_tables import Measurements, empty, rows_table
+from speechstrata.superb.names import RANDOM, model_name
 
-#: What the name of an architecture with random weights ends with.
-_RANDOM = "+random"
 _AVERAGED = re.compile(r"averaged:([0-9.]+)ms:(.+)", re.DOTALL)
 
 
@@ -63,7 +62,7 @@ class Members:
             if name not in self._cells:
                 raise InputError(f"{model} is said to be of the cell {name!r}", f"one of {', '.join(self._cells)}")
             return Member(self._cells[name], seed)
-        return self._trained(Path(model)) or self._called(_run_name(model))
+        return self._trained(Path(model)) or self._called(model_name(model))
 
     def _called(self, name: str) -> Member | None:
         """By its name alone: a packaged, released or recipe's name, further seeds with ``-s2``."""
@@ -133,7 +132,7 @@ def score_rows(run_folder: Path | str, members: Members, part_of: str = "") -> p
                 "cell": member.cell.name if member else "",
                 "control": control,
                 "training_seed": member.seed if member else 0,
-                "model": _run_name(row["model"]),
+                "model": model_name(row["model"]),
                 "block": members.block(member.cell, row["layer"]) if member else "",
             }
         )
@@ -158,12 +157,6 @@ _COPIED = {
 }
 
 
-def _run_name(name: str) -> str:
-    """A model's name without the folders before it; ``runs/x/model`` is ``x``."""
-    path = Path(name)
-    return path.parent.name if path.name == "model" else path.name
-
-
 def probe_rows(folders: Sequence[Path | str], members: Members) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Metrics and layer weights of finished probe runs, in the form of ``probes.csv`` and ``probe_weights.csv``.
 
@@ -177,13 +170,13 @@ def probe_rows(folders: Sequence[Path | str], members: Members) -> tuple[pl.Data
     for run in find_runs(folders):
         result = run.result
         name = str(result["model"])
-        member = members.find(name.removesuffix(_RANDOM))
+        member = members.find(name.removesuffix(RANDOM))
         if member is None:
             continue
         origin = {
             "task": result["task"],
             "cell": member.cell.name,
-            "control": "random" if name.endswith(_RANDOM) else "",
+            "control": "random" if name.endswith(RANDOM) else "",
             "model": run.model,
             "training_seed": member.seed,
             "probe_seed": result["seed"],

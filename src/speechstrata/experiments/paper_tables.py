@@ -66,8 +66,8 @@ def table_1(scale: str, cost: pl.DataFrame) -> PaperTable:
         )
     return PaperTable(
         "table1",
-        f"The models at the scale '{scale}'. Parameters in millions; billions of multiply-accumulates per second of "
-        "audio, for ten seconds.",
+        f"The models at the scale '{scale}', named after those of the paper whose design they share. Parameters in "
+        "millions; billions of multiply-accumulates per second of audio, for ten seconds.",
         ("Model", "Resolutions (ms)", "Layers", "Downsampling", "Auxiliary loss", "Parameters (M)", "GMACs / s"),
         (("", tuple(rows)),),
         pl.DataFrame(numbers),
@@ -187,7 +187,7 @@ def table_3(scale: str, residual: pl.DataFrame) -> PaperTable:
     published = published_table("table3")
     theirs = []
     for row in published.rows(named=True):
-        theirs.append((names[row["variant"]], f"{row['train_loss_bits']:.3f}", f"{row['loss_bits']:.3f}", "1"))
+        theirs.append((names[row["variant"]], f"{row['train_loss_bits']:.3f}", f"{row['loss_bits']:.3f}", _MISSING))
         numbers.append(
             {"variant": row["variant"], "seed": None, "step": None, "loss_bits": row["loss_bits"],
              "train_loss_bits": row["train_loss_bits"], "source": PUBLISHED}

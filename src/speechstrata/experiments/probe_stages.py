@@ -3,18 +3,24 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from speechstrata.errors import InputError
+from speechstrata.errors import InputError, SpeechstrataError
 from speechstrata.experiments.config import TASKS, ReproduceConfig
 from speechstrata.experiments.family import FamilyModel
 from speechstrata.experiments.stages import Stage
+from speechstrata.experiments.statements import BASE
+from speechstrata.superb.names import RANDOM
 
 #: Mini corpora that are cut out of an aligned corpus by several speakers; the others are spoken by a synthesiser.
 _FROM_SPEECH = ("asr", "ks", "sd", "se")
 
 
 def probe_stages(config: ReproduceConfig, corpus: str, family: Sequence[FamilyModel], output: Path) -> list[Stage]:
-    """One stage that makes or finds a task's corpus, and one that trains its probes, for each task."""
-    members = [model for model in family if model.cell.comparison == "base"]
+    """One stage that makes a task's corpus, and one that trains its probes, for each task.
+
+    Besides the models, one with random weights is probed: what a probe learns without them.
+    """
+    models = [model.source for model in family if model.cell.comparison == "base"]
+    models += [f"{model.source}{RANDOM}" for model in family if model.cell.name == BASE][:1]
     stages = []
     for task in TASKS:
         own = Path(config.probe_corpora) / task if config.probe_corpora else None
@@ -36,15 +42,15 @@ def probe_stages(config: ReproduceConfig, corpus: str, family: Sequence[FamilyMo
         stages.append(
             Stage(
                 f"probes-{task}",
-                f"{task} with {len(members)} models, {config.probe_seeds} probe seeds",
+                f"{task} with {len(models)} models, {config.probe_seeds} probe seeds",
                 needs,
-                lambda task=task, folder=folder: _train(config, task, folder, members, output),  # type: ignore[misc]
+                lambda task=task, folder=folder: _train(config, task, folder, models, output),  # type: ignore[misc]
                 (f"probes/{task}",),
                 lambda folder=folder: [  # type: ignore[misc]
                     str(folder),
                     config.probe_seeds,
                     config.probe_budget,
-                    [model.source for model in members],
+                    models,
                 ],
             )
         )
@@ -59,15 +65,22 @@ def _prepare(task: str, corpus: str, folder: Path) -> None:
     prepare_probe_corpus(f"mini-{task}", Path(corpus) if task in _FROM_SPEECH else None, folder)
 
 
-def _train(config: ReproduceConfig, task: str, corpus: Path, members: Sequence[FamilyModel], output: Path) -> None:
-    """Train what is not finished yet; the states of a model are computed once for all its seeds."""
-    from speechstrata.superb.config import ProbeConfig
-    from speechstrata.superb.training import ProbeInputs, train_probe
+def _train(config: ReproduceConfig, task: str, corpus: Path, models: Sequence[str], output: Path) -> None:
+    """Train what is not finished yet.
 
-    for model in members:
-        for seed in range(config.probe_seeds):
-            train_probe(
-                ProbeInputs(task, model.source, str(corpus), str(output / "probes" / "cache")),
-                ProbeConfig(seed=seed, budget=config.probe_budget, device=config.device),
-                output / "probes" / task / f"{model.cell.name}-s{model.seed}-p{seed}",
-            )
+    Raises:
+        SpeechstrataError: some of the probes could not be trained; the others are.
+    """
+    from speechstrata.superb.config import ProbeConfig
+    from speechstrata.superb.grid import Outcome, plan_grid, run_grid
+
+    errors: list[str] = []
+
+    def note(outcome: Outcome) -> None:
+        if outcome.error:
+            errors.append(f"{outcome.model}, probe seed {outcome.seed}: {outcome.error}")
+
+    probe = ProbeConfig(budget=config.probe_budget, device=config.device)
+    cells = plan_grid(models, [corpus], probe, output / "probes", tasks=[task], seeds=range(config.probe_seeds))
+    if failed := run_grid(cells, output / "probes" / task, report=note):
+        raise SpeechstrataError(f"{failed} probes of {task} failed, first {errors[0]}", "the same command tries again")

@@ -187,7 +187,7 @@ def task_difference(
             setting,
             task,
             metric,
-            (Need(cell), Need(cell, "random")),
+            (Need(cell), Need(BASE, "random")),
             lambda a, b: compare(a, b) * (1 if higher else -1),
         ),
         published=None if ours is None or theirs is None else compare(ours, theirs),
