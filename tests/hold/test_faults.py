@@ -1,0 +1,196 @@
+"""Disk full, folders that cannot be written, damaged caches and checkpoints, two processes on one folder, kills."""
+
+import errno
+import multiprocessing
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from speechstrata.errors import InputError, SpeechstrataError
+from speechstrata.files import LOCK_FILE, hold, write_text
+from tests.hold.jobs import JOBS, Job
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = [job for job in JOBS if job.name in {"analyze", "targets", "corpus prepare"}]
+
+
+@pytest.fixture(scope="module")
+def materials(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    found = {}
+    for job in SMALL:
+        found[job.name] = tmp_path_factory.mktemp(job.name.replace(" ", "-"))
+        job.prepare(found[job.name])
+    return found
+
+
+def fill_disk(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    """Let all writes to the disk fail after so many."""
+    fsync, left = os.fsync, after
+
+    def full(handle: int) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", full)
+
+
+@pytest.mark.parametrize("job", SMALL, ids=lambda job: job.name)
+def test_a_disk_that_fills_up_is_one_error_and_the_next_run_goes_on(
+    job: Job, materials: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job.run(materials[job.name], tmp_path / "whole")
+    for after in (0, 1, 2):
+        with monkeypatch.context() as patch:
+            fill_disk(patch, after)
+            with pytest.raises(InputError, match="No space left"):
+                job.run(materials[job.name], tmp_path / "full")
+    job.run(materials[job.name], tmp_path / "full")
+    assert job.result(tmp_path / "full") == job.result(tmp_path / "whole")
+    assert not list((tmp_path / "full").rglob("*.partial*"))
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 300 kB, where this user may mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = shutil.which("mount")
+    command = [mount or "mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(folder)]
+    if mount is None or os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("needs the right to mount a tmpfs")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("job", SMALL, ids=lambda job: job.name)
+def test_a_real_disk_of_300_kB(job: Job, materials: dict[str, Path], tiny_disk: Path, tmp_path: Path) -> None:
+    """In a process of its own: a memory-mapped file without room would end it by a signal."""
+    (tiny_disk / "ballast").write_bytes(b"0" * (270 << 10))
+    program = (
+        "import sys\nfrom pathlib import Path\nfrom speechstrata.errors import SpeechstrataError\n"
+        "from tests.hold.jobs import JOBS\n"
+        f"job = next(job for job in JOBS if job.name == {job.name!r})\n"
+        "try:\n    job.run(Path(sys.argv[1]), Path(sys.argv[2]))\n"
+        "except SpeechstrataError as error:\n    print('refused', error)\n"
+    )
+    command = [sys.executable, "-c", program, str(materials[job.name]), str(tiny_disk / "out")]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=200)
+    assert run.returncode == 0, (run.returncode, run.stderr[-2000:])
+    if job.name != "corpus prepare":  # which needs less
+        assert "No space left" in run.stdout, run.stdout
+    (tiny_disk / "ballast").unlink()
+
+
+def test_a_folder_that_cannot_be_written_is_one_error(materials: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    for job in SMALL:
+        with pytest.raises(SpeechstrataError, match="file"):
+            job.run(materials[job.name], tmp_path / "file" / "out")
+
+
+@pytest.mark.skipif(not os.access("/proc/self", os.R_OK), reason="needs /proc, which nobody can write")
+def test_a_read_only_file_system_is_one_error(materials: dict[str, Path]) -> None:
+    for job in SMALL:
+        with pytest.raises(SpeechstrataError, match="/proc"):
+            job.run(materials[job.name], Path("/proc/speechstrata-out"))
+
+
+@pytest.mark.parametrize("damage", ["cut", "zeros", "gone"])
+@pytest.mark.parametrize("what", ["cache/*/T2.word.npy", "cache/*/pass.json", "journal.jsonl"])
+def test_a_damaged_cache_of_a_killed_analysis_is_made_anew(
+    materials: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str, what: str
+) -> None:
+    from speechstrata.analysis import suite
+
+    job = SMALL[0]
+
+    class Killed(BaseException):
+        pass
+
+    def dying(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(suite._Analysis, "score_sentences", dying)
+        with pytest.raises(Killed):
+            job.run(materials[job.name], tmp_path / "run")
+    paths = list((tmp_path / "run").glob(what))
+    assert paths
+    for path in paths:
+        whole = path.read_bytes()
+        if damage == "gone":
+            path.unlink()
+        else:
+            path.write_bytes(whole[: len(whole) // 2] if damage == "cut" else b"\0" * len(whole))
+    job.run(materials[job.name], tmp_path / "run")
+    job.run(materials[job.name], tmp_path / "whole")
+    assert job.result(tmp_path / "run") == job.result(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("what", ["sample/part-00000.npz", "kmeans.npz", "units/part-00000.npz"])
+def test_a_damaged_part_of_killed_targets_is_made_anew(
+    materials: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    from speechstrata.pretraining import targets
+
+    job = SMALL[1]
+
+    def dying(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(targets, "write_units", dying)
+        with pytest.raises(KeyboardInterrupt):
+            job.run(materials[job.name], tmp_path / "run")
+    path = next((tmp_path / "run").glob(f"work-*/{what}"))
+    path.write_bytes(path.read_bytes()[:100])
+    job.run(materials[job.name], tmp_path / "run")
+    job.run(materials[job.name], tmp_path / "whole")
+    assert job.result(tmp_path / "run") == job.result(tmp_path / "whole")
+
+
+def _hold(path: Path, ready: object, done: object) -> None:
+    with hold(path):
+        ready.set()  # type: ignore[attr-defined]
+        done.wait(60)  # type: ignore[attr-defined]
+
+
+def test_a_second_process_on_the_same_folder_is_sent_away(materials: dict[str, Path], tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    ready, done = context.Event(), context.Event()
+    other = context.Process(target=_hold, args=(tmp_path / "run" / LOCK_FILE, ready, done))
+    other.start()
+    assert ready.wait(60)
+    for job in SMALL[:2]:
+        with pytest.raises(InputError, match="another process is writing to"):
+            job.run(materials[job.name], tmp_path / "run")
+    other.kill()  # a killed process lets go
+    other.join()
+    SMALL[1].run(materials["targets"], tmp_path / "run")
+
+
+def test_writes_of_two_threads_leave_one_of_the_two(tmp_path: Path) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    texts = [str(number) * 100_000 for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda text: write_text(tmp_path / "file", text), texts * 5))
+    assert (tmp_path / "file").read_text() in texts
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.slow
+def test_jobs_killed_at_random_moments_end_as_undisturbed_ones(tmp_path: Path) -> None:
+    command = [sys.executable, "scripts/kill.py", "--kills", "1", "--scratch", str(tmp_path)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900)
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-2000:]
+    assert run.stdout.count(" 0 wrong") == len(JOBS)
