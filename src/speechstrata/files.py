@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from speechstrata.errors import InputError
 
 _CHUNK = 1 << 20
+#: The disk is full, a quota is used up, or the file system is read-only or broken.
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
 #: In a folder that only one process may write to at a time; see ``hold``.
 LOCK_FILE = ".lock"
 
@@ -29,7 +31,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     name keeps the suffix of ``path``, since many writers choose their format by it.
 
     Raises:
-        InputError: the folder cannot be written.
+        InputError: the folder cannot be written, or the disk is full.
     """
     path = Path(path)
     try:
@@ -47,6 +49,12 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         with partial.open("rb") as written:
             os.fsync(written.fileno())
         partial.replace(path)
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        raise InputError(
+            f"cannot write {path}: {error.strerror}", "make room, and run the same command again; it goes on from here"
+        ) from error
     finally:
         partial.unlink(missing_ok=True)
 

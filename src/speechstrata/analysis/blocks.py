@@ -5,12 +5,14 @@ that only one set's statistics are in memory at a time.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from speechstrata.errors import InputError
 from speechstrata.files import fingerprint, read_json, write_json
 
 
@@ -69,10 +71,12 @@ class PassLog:
         self.done: set[int] = set()
         self.unread: dict[str, str] = {}
         if path.exists() and not fresh:
-            state = read_json(path)
-            if state.get("key") == self._key:
-                self.done = set(state["done"])
-                self.unread = dict(state["unread"])
+            with suppress(
+                InputError, AttributeError, KeyError, TypeError, ValueError
+            ):  # damaged: as if it were not there
+                state = read_json(path)
+                if state.get("key") == self._key:
+                    self.done, self.unread = set(state["done"]), dict(state["unread"])
 
     def finish(self, block: Block) -> None:
         """Note that a block is done; call after its results are on the disk."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import numpy as np
 import torch
@@ -88,7 +89,7 @@ def run_parts(
     parts: Sequence[Part], speech: Speech, config: TargetsConfig, kmeans: KMeans | None, description: str
 ) -> Iterator[dict[str, NDArray[Any]]]:
     """Compute the parts that are not there yet; then give the results of all, in order."""
-    missing = [part for part in parts if not part.path.exists()]
+    missing = [part for part in parts if not is_zipfile(part.path)]  # not there, or cut short
     done = sum(part.seconds for part in parts) - sum(part.seconds for part in missing)
     with ProgressBar(description, total=sum(part.seconds for part in parts) or 1, unit="s") as bar:
         bar.advance(done)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,15 +91,15 @@ def share_targets(cuts: Sequence[Any], output: Path | str, config: TargetsConfig
             return ""
         drawn = _sample_parts(speech, source, config, work / "sample")
         centroids = work / CENTROIDS_FILE
-        if not centroids.exists():
+        if not is_zipfile(centroids):
             for _ in run_parts(shard.of(drawn), speech, config, None, "drawing frames"):
                 pass  # a part is kept in its file
             shard.meet()
-            missing = sum(not part.path.exists() for part in drawn)
+            missing = sum(not is_zipfile(part.path) for part in drawn)
             if shard.index == 0 and not missing:
                 _fit(_sample(speech, source, config, work / "sample")[0], config, centroids)
             shard.meet()
-            if not centroids.exists():
+            if not is_zipfile(centroids):
                 return (
                     f"{missing} of {len(drawn)} parts of the sample are missing: run the other shards, then 0 again"
                     if missing
@@ -110,7 +111,7 @@ def share_targets(cuts: Sequence[Any], output: Path | str, config: TargetsConfig
             pass
     shard.meet()
     if not shard.together:
-        missing = sum(not part.path.exists() for part in parts)
+        missing = sum(not is_zipfile(part.path) for part in parts)
         return f"{missing} of {len(parts)} parts are missing" if missing else "run the same command without --shard"
     if shard.index == 0:
         cluster_cuts(cuts, output, config)
@@ -247,7 +248,7 @@ def _samples_at(samples: int, sample_rate: int) -> int:
 
 def _fit(sample: NDArray[np.float32], config: TargetsConfig, path: Path) -> KMeans:
     """The k-means, fitted once and kept for a run that continues."""
-    if not path.exists():
+    if not is_zipfile(path):  # not there, or cut short
         seed = derived_seed(config.seed, "kmeans")
         fitted = fit_kmeans(sample, config.clusters, seed=seed, iterations=config.iterations, n_init=config.restarts)
         with atomic_path(path) as partial:
