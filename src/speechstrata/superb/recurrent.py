@@ -1,7 +1,7 @@
-"""Recurrent heads. They run on packed sequences, so that padding never changes an output."""
+"""Recurrent heads, in which padding never changes an output."""
 
+import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from speechstrata.superb.augment import SpecAugment
 from speechstrata.superb.task import Recipe
@@ -9,6 +9,9 @@ from speechstrata.superb.task import Recipe
 
 class RecurrentStack(nn.Module):
     """LSTM layers, each followed by dropout.
+
+    The way back through time begins at an utterance's own last frame: its frames are turned round in front of an LSTM
+    that goes forward. That is what packed sequences compute, several times faster on a CPU.
 
     Args:
         dim: of the input.
@@ -20,17 +23,28 @@ class RecurrentStack(nn.Module):
 
     def __init__(self, dim: int, hidden: int, layers: int, dropout: float, *, bidirectional: bool = True) -> None:
         super().__init__()
-        between = dropout if layers > 1 else 0.0
-        self.lstm = nn.LSTM(dim, hidden, layers, batch_first=True, dropout=between, bidirectional=bidirectional)
-        self.dropout = nn.Dropout(dropout)
         self.dim = hidden * (2 if bidirectional else 1)
+        dims = [dim, *[self.dim] * (layers - 1)]
+        self.ahead = nn.ModuleList(nn.LSTM(size, hidden, batch_first=True) for size in dims)
+        self.back = nn.ModuleList(nn.LSTM(size, hidden, batch_first=True) for size in dims if bidirectional)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
         """(batch, frames, dim) and (batch,) -> (batch, frames, self.dim), zero past the lengths."""
-        packed = pack_padded_sequence(features, lengths.cpu(), batch_first=True, enforce_sorted=False)
-        outputs, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=features.shape[1])
-        dropped: Tensor = self.dropout(outputs)
-        return dropped
+        lengths = lengths.to(features.device)[:, None]
+        time = torch.arange(features.shape[1], device=features.device)[None]
+        turned = torch.where(time < lengths, lengths - 1 - time, time)[..., None]
+        for number, ahead in enumerate(self.ahead):
+            outputs = [ahead(features)[0]]
+            if self.back:
+                outputs.append(_taken(self.back[number](_taken(features, turned))[0], turned))
+            features = self.dropout(torch.cat(outputs, dim=-1))
+        return features * (time < lengths)[..., None]
+
+
+def _taken(features: Tensor, times: Tensor) -> Tensor:
+    """(batch, frames, dim) in the order of ``times`` (batch, frames, 1)."""
+    return features.gather(1, times.expand(-1, -1, features.shape[2]))
 
 
 class TranscriptionHead(nn.Module):

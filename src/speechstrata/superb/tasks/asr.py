@@ -39,7 +39,7 @@ class SpeechRecognition(ProbeTask):
     )
     mini: ClassVar[Recipe] = Recipe(
         learning_rate=2e-3,
-        steps=700,
+        steps=500,
         evaluate_every=100,
         batch_size=8,
         width=256,

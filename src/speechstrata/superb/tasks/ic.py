@@ -29,7 +29,7 @@ class IntentClassification(ProbeTask):
     higher_is_better: ClassVar[bool] = True
     pooled: ClassVar[bool] = True
     published: ClassVar[Recipe] = Recipe()
-    mini: ClassVar[Recipe] = Recipe(learning_rate=1e-3, steps=5_000, evaluate_every=500)
+    mini: ClassVar[Recipe] = Recipe(learning_rate=1e-3, steps=3_000, evaluate_every=300)
 
     def fit_labels(self, train: CutSet) -> Labels:
         """The classes of each set, sorted, the sets in the order of the first utterance.

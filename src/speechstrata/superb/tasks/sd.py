@@ -52,8 +52,8 @@ class SpeakerDiarisation(ProbeTask):
     )
     mini: ClassVar[Recipe] = Recipe(
         learning_rate=1e-3,
-        steps=1_000,
-        evaluate_every=200,
+        steps=400,
+        evaluate_every=100,
         batch_size=4,
         hidden=256,
         recurrent_layers=1,

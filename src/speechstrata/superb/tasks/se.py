@@ -49,8 +49,8 @@ class SpeechEnhancement(ProbeTask):
     )
     mini: ClassVar[Recipe] = Recipe(
         learning_rate=1e-3,
-        steps=1_000,
-        evaluate_every=200,
+        steps=500,
+        evaluate_every=100,
         batch_size=4,
         hidden=256,
         recurrent_layers=1,
