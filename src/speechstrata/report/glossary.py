@@ -166,8 +166,8 @@ GLOSSARY: tuple[ScoreEntry, ...] = (
         ("STS", "\u03c1"),
         "Spearman\u2019s \u03c1",
         "sentence",
-        "Whether sentence pairs that people judge alike in meaning have alike mean vectors (cosine), as a rank "
-        "correlation.",
+        "Whether sentence pairs that people (silver scores: a text encoder) judge alike in meaning have alike mean "
+        "vectors (cosine), as a rank correlation.",
         "Not understanding: sentences alike in meaning share words, hence sounds, and similar sentences have "
         "similar length.",
         _BESIDE,

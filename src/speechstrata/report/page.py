@@ -26,7 +26,7 @@ from speechstrata.report.merge import Merged, Subject
 from speechstrata.report.style import look
 from speechstrata.report.tables import SPREAD
 
-_SCRIPTS = ("data.js", "charts.js", "tables.js", "main.js")
+_SCRIPTS = ("data.js", "charts.js", "tables.js", "findings.js", "paper.js", "main.js")
 _PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
 #: Columns of the summary that the page needs; ``place`` is added.
 _COLUMNS = (
@@ -52,13 +52,17 @@ def write_page(merged: Merged, summary: pl.DataFrame, figures: Sequence[Path], f
 
 def render_page(merged: Merged, summary: pl.DataFrame, figures: Sequence[Path] = ()) -> str:
     """The whole page as a string."""
+    return render_data(page_data(merged, summary, figures), _heading(merged))
+
+
+def render_data(data: Mapping[str, Any], heading: str) -> str:
+    """The page of what :func:`page_data` gives, and maybe of a reproduction under ``paper`` (see ``paper_page``)."""
     from plotly.offline import get_plotlyjs
 
     scripts = {
         "plotly": _inline_script(get_plotlyjs()),
         "js": _inline_script("\n".join(_asset(name) for name in _SCRIPTS)),
     }
-    heading = _heading(merged)
     parts = {
         **scripts,
         "policy": _policy(scripts.values()),
@@ -66,7 +70,7 @@ def render_page(merged: Merged, summary: pl.DataFrame, figures: Sequence[Path] =
         "title": escape(f"{heading} — speechstrata"),
         "heading": escape(heading),
         "version": escape(__version__),
-        "data": _inline_json(page_data(merged, summary, figures)),
+        "data": _inline_json(data),
     }
     # one pass over the template: text that is put in is never searched for placeholders
     return _PLACEHOLDER.sub(lambda match: parts[match[1]], _asset("page.html"))
@@ -81,7 +85,6 @@ def page_data(merged: Merged, summary: pl.DataFrame, figures: Sequence[Path] = (
     }
     variants = sorted(summary["variant"].unique(), key=variant_order)
     drawn = set(summary["model"].unique())
-    settings = {run.path: _setting_of(merged, number) for number, run in enumerate(merged.runs)}
     return {
         "settings": [
             {
@@ -111,22 +114,14 @@ def page_data(merged: Merged, summary: pl.DataFrame, figures: Sequence[Path] = (
             {
                 "name": run.path.name,
                 "created": run.created,
-                "setting": settings[run.path],
                 "config": run.config,
                 "provenance": run.provenance,
             }
             for run in merged.runs
         ],
         "figures": [file.stem for file in figures],
+        "paper": None,
     }
-
-
-def _setting_of(merged: Merged, number: int) -> str:
-    run = merged.runs[number]
-    identity = (run.corpus.fingerprint, run.protocol.name)
-    return next(
-        setting.key for setting in merged.settings if (setting.corpus.fingerprint, setting.protocol.name) == identity
-    )
 
 
 def _model(subject: Subject) -> dict[str, Any]:
@@ -136,6 +131,7 @@ def _model(subject: Subject) -> dict[str, Any]:
         "label": subject.label,
         "control": subject.is_control,
         "control_of": subject.control_of,
+        "shown": not subject.info.supervision.startswith("averaged"),
         "supervision": subject.info.supervision,
         "colour": style.colour,
         "dark": style.dark,

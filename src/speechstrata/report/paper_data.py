@@ -192,7 +192,9 @@ def _models(
     scores = table.select("setting", "training_seed", *COLUMNS)
     sizes = dict(cost.select("cell", "parameters").rows())
     controls = list(dict.fromkeys(control for control in table["control"] if control))
-    return scores, tuple(_subjects(scores, cells, controls, sizes))
+    subjects = tuple(_subjects(scores, cells, controls, sizes))
+    order = pl.DataFrame({"model": [subject.label for subject in subjects]}, schema={"model": pl.String})
+    return order.join(scores, on="model", how="left", maintain_order="left_right"), subjects
 
 
 def _label(labels: Mapping[str, str], cell: str, control: str) -> str | None:

@@ -6,7 +6,7 @@ import polars as pl
 
 from speechstrata.report.paper_data import PaperCell, PaperData
 
-_COLUMNS = ("cell", "model", "source", "task", "seed", "index", "layer", "stride_ms", "weight")
+_COLUMNS = ("cell", "model", "source", "task", "seed", "index", "layer", "stride_ms", "weight", "weight_times_norm")
 #: What the maps of the paper's numbers are called.
 PUBLISHED = "published"
 
@@ -24,8 +24,8 @@ def weights_of(
 
     Returns:
         a table with ``cell``, ``model`` (label), ``source`` (``here`` or the paper's figure), ``task``, ``seed``,
-        ``index``, ``layer``, ``stride_ms``, ``weight``, in the order of ``cells``; empty where nothing was measured
-        here. And remarks.
+        ``index``, ``layer``, ``stride_ms``, ``weight``, ``weight_times_norm`` (null for the paper's), in the order of
+        ``cells``; empty where nothing was measured here. And remarks.
     """
     known = [cell for name in cells if (cell := data.cell(name)) is not None]
     measured = data.weights
@@ -39,10 +39,11 @@ def weights_of(
             pl.lit("here").alias("source"),
             "task",
             pl.format("{}.{}", "training_seed", "probe_seed").alias("seed"),
-            pl.col("index").cast(pl.Int64),
+            "index",
             "layer",
-            pl.col("stride_ms").cast(pl.Float64),
-            pl.col("weight").cast(pl.Float64),
+            "stride_ms",
+            "weight",
+            "weight_times_norm",
         )
         for cell in known
     ]
@@ -71,6 +72,7 @@ def _published(cell: PaperCell, tasks: Sequence[str]) -> pl.DataFrame:
         "layer",
         pl.when(pl.col("block") == "middle").then(low).otherwise(20.0).alias("stride_ms"),
         pl.col("weight").cast(pl.Float64),
+        pl.lit(None).cast(pl.Float64).alias("weight_times_norm"),
     )
 
 

@@ -95,7 +95,7 @@ function tracesOf(drawn, axis) {
     if (overSteps) curve = [...grouped(list, (point) => point.step).values()].map(best);
     curve = [...curve].sort((a, b) => (overSteps ? a.step - b.step : a.index - b.index));
     const main = curve.filter((point) => overSteps || !point.tap);
-    const taps = curve.filter((point) => !overSteps && point.tap);
+    const taps = curve.filter((point) => !overSteps && point.tap && chosen.taps);
     if (chosen.spread && main.length > 1 && main.some((point) => point.sets > 1)) {
       const band = { mode: "lines", line: { width: 0 }, hoverinfo: "skip", x: main.map(axis.x) };
       traces.push({ ...band, y: main.map((point) => point.low) });
@@ -193,8 +193,12 @@ function captionOf(drawn) {
   const parts = [`n = ${spanOf(drawn, "n")} ${unitsOf(drawn[0].unit)}`];
   if (spanOf(drawn, "classes")) parts.push(`${spanOf(drawn, "classes")} types`);
   if (spanOf(drawn, "k")) parts.push(`k = ${spanOf(drawn, "k")}`);
-  const sets = [...new Set(drawn.map((point) => point.sets))];
-  parts.push(sets.length === 1 && sets[0] === 1 ? "one sample set" : `${sets.sort((a, b) => a - b).join(" or ")} sample sets`);
+  const trained = drawn.filter((point) => !modelOf.get(point.model).control);
+  const list = trained.length ? trained : drawn;
+  const span = (values) => (Math.min(...values) === Math.max(...values) ? `${values[0]}` : `${Math.min(...values)}\u2013${Math.max(...values)}`);
+  const [seeds, sets] = [span(list.map((point) => point.seeds)), span(list.map((point) => Math.round(point.sets / point.seeds)))];
+  const each = sets === "1" ? "one sample set" : `${sets} sample sets`;
+  parts.push(seeds === "1" ? each : `${seeds} training seeds, ${each} each`);
   const sizes = new Set([...grouped(drawn, (point) => point.model).values()].map((own) => `${spanOf(own, "classes")} ${spanOf(own, "k")}`));
   return { text: parts.join(" \u00b7 "), differs: sizes.size > 1 };
 }
@@ -243,10 +247,13 @@ function drawCharts() {
 }
 
 function drawLegend() {
-  const entries = report.models.filter((model) => chosen.models.has(model.label))
-    .map((model) => make("li", {}, swatch(model), make("span", {}, model.label)));
+  const shown = report.models.filter((model) => chosen.models.has(model.label));
+  const random = (model) => model.control_of !== null && model.supervision === "random weights";
+  const together = shown.filter(random).length > 2; /* of many encoders: one entry */
+  const entries = shown.filter((model) => !together || !random(model)).map((model) => make("li", {}, swatch(model), make("span", {}, model.label)));
+  if (together) entries.push(make("li", {}, swatch({ control: true, colour: css("--soft"), dark: css("--soft") }), make("span", {}, "random weights (same colours)")));
   const keys = [];
-  if (points.some((point) => point.tap)) keys.push("hollow: states between layers (sampling, block inputs, skips)");
+  if (chosen.taps && points.some((point) => point.tap)) keys.push("hollow: states between layers (sampling, block inputs, skips)");
   if (new Set(points.filter((point) => !modelOf.get(point.model).single).map((point) => point.stride_ms)).size > 1) keys.push("larger mark: lower resolution");
   if (chosen.spread) keys.push(`band: ${report.spread}`);
   for (const [variant, name] of Object.entries({ "vectors-permuted": "dotted", "types-disjoint": "dash-dot" })) {

@@ -6,7 +6,7 @@ const byId = (id) => document.getElementById(id);
 
 /** An element: make("td", {class: "best"}, "text", child, ...). Strings become text nodes, never markup. */
 function make(tag, attributes, ...children) {
-  const svg = ["svg", "path", "circle", "line"].includes(tag);
+  const svg = ["svg", "path", "circle", "line", "title"].includes(tag);
   const element = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
   for (const [name, value] of Object.entries(attributes || {})) {
     if (value === null || value === undefined || value === false) continue;
@@ -32,10 +32,10 @@ const variants = report.variants.map((variant) => variant.name);
 
 const encoders = report.models.filter((model) => !model.control);
 const chosen = {
-  models: new Set(report.models.map((model) => model.label)),
+  models: new Set(report.models.filter((model) => model.shown).map((model) => model.label)),
   scores: new Set(report.scores.map((score) => score.name)),
   variants: new Set(encoders.length > 1 ? variants.filter((name) => name === "") : variants.filter((name) => name !== "null-kept")),
-  axis: "layers", step: "last", spread: true, conv: false, zero: false, references: {},
+  axis: "layers", step: "last", spread: true, taps: true, conv: false, zero: false, references: {},
 };
 
 /** Three decimals, with a true minus sign and no minus before zero. */
@@ -124,10 +124,17 @@ function controlsBeside(point) {
   return lines;
 }
 
+/** Over what a point is a mean. */
+function setsOf(point) {
+  const each = point.sets / point.seeds;
+  const sets = `${Number(each.toFixed(1))} sample set${each === 1 ? "" : "s"}`;
+  return point.seeds > 1 ? `${point.seeds} training seeds, ${sets} each` : sets;
+}
+
 /** Everything about a point, as lines of plain text. */
 function describe(point) {
   const setting = settingOf.get(point.setting);
-  const spread = point.sets > 1 ? ` [${number(point.low)} to ${number(point.high)}, ${point.sets} sample sets]` : " (one sample set)";
+  const spread = point.sets > 1 ? ` [${number(point.low)} to ${number(point.high)}, ${setsOf(point)}]` : " (one sample set)";
   const sample = [`n = ${spanOf([point], "n")} ${unitsOf(point.unit)}`];
   if (point.classes !== null) sample.push(`${spanOf([point], "classes")} types`);
   if (point.k !== null) sample.push(`k = ${spanOf([point], "k")}`);

@@ -13,7 +13,12 @@ function drawChoices() {
   const scores = byId("pick-scores");
   scores.replaceChildren();
   for (const [unit, list] of grouped(report.scores, (score) => score.unit)) {
-    scores.append(make("p", { class: "unit" }, `per ${unit}`), ...list.map((score) => check("score", score.name, chosen.scores.has(score.name), score.title)));
+    scores.append(check("unit", unit, true, make("b", {}, `per ${unit}`)),
+      ...list.map((score) => {
+        const label = check("score", score.name, chosen.scores.has(score.name), score.title);
+        label.classList.add("child");
+        return label;
+      }));
   }
   byId("pick-variants").replaceChildren(...report.variants.map((variant) => check("variant", variant.name, chosen.variants.has(variant.name), variant.title)));
   byId("variants-set").hidden = report.variants.length < 2;
@@ -21,16 +26,32 @@ function drawChoices() {
   byId("axis").replaceChildren(...axes.map(([value, text]) => make("option", { value }, text)));
   byId("step").replaceChildren(make("option", { value: "last" }, "the last"), ...allSteps.map((step) => make("option", { value: step }, count(step))));
   byId("step-label").hidden = allSteps.length < 2;
+  byId("taps-label").hidden = !points.some((point) => point.tap);
+}
+
+/** The scores of a unit are switched together by its box, which says whether all, some or none are on. */
+function unitBoxes() {
+  return [...byId("form").querySelectorAll("input[name=unit]")].map((box) => [box,
+    report.scores.filter((score) => score.unit === box.value).map((score) => [...byId("form").querySelectorAll("input[name=score]")].find((input) => input.value === score.name))]);
+}
+
+function markUnits() {
+  for (const [box, inputs] of unitBoxes()) {
+    const on = inputs.filter((input) => input.checked).length;
+    box.checked = on === inputs.length;
+    box.indeterminate = on > 0 && on < inputs.length;
+  }
 }
 
 function readChoices() {
   const all = (name) => new Set([...byId("form").querySelectorAll(`input[name=${name}]:checked`)].map((input) => input.value));
+  markUnits();
   chosen.models = all("model");
   chosen.scores = all("score");
   if (report.variants.length > 1) chosen.variants = all("variant");
   chosen.axis = byId("axis").value;
   chosen.step = byId("step").value;
-  for (const name of ["spread", "conv", "zero"]) chosen[name] = byId(name).checked;
+  for (const name of ["spread", "taps", "conv", "zero"]) chosen[name] = byId(name).checked;
 }
 
 function draw() {
@@ -44,11 +65,12 @@ function drawFacts() {
   const facts = [];
   for (const setting of report.settings) {
     const corpus = setting.corpus;
-    facts.push(fact("Corpus", `${corpus.name}, ${corpus.hours.toFixed(1)} h` + speakersOf(corpus)), fact("Protocol", setting.protocol.name));
+    facts.push(fact("Corpus", corpus.name + (corpus.hours === null ? "" : `, ${corpus.hours.toFixed(1)} h`) + speakersOf(corpus)), fact("Protocol", setting.protocol.name));
   }
   const controls = report.models.length - encoders.length;
   facts.push(fact("Encoders", `${encoders.length}`), fact("Controls", `${controls || "none"}`));
-  facts.push(fact("Made", report.runs.map((run) => run.created.slice(0, 10)).sort().pop()));
+  if (report.paper) facts.unshift(fact("Scale", report.paper.scale));
+  if (report.runs.length) facts.push(fact("Made", report.runs.map((run) => run.created.slice(0, 10)).sort().pop()));
   byId("facts").replaceChildren(...facts);
 }
 
@@ -62,6 +84,7 @@ function setTheme(name) {
 
 /** Draw again in the colours of the theme. */
 function redraw() {
+  drawCost();
   for (const [label, model] of modelOf) {
     const input = [...byId("form").querySelectorAll("input[name=model]")].find((item) => item.value === label);
     input.parentElement.querySelector("svg").replaceWith(swatch(model));
@@ -73,13 +96,22 @@ setTheme(themes.includes(remembered()) ? remembered() : "auto");
 drawFacts();
 drawGlance();
 drawChoices();
+markUnits();
+drawPaper();
 drawGlossary();
 drawProblems();
 drawOrigin();
 if (window.matchMedia("(max-width: 60rem)").matches) byId("choices").open = false;
 draw();
 
-byId("form").addEventListener("change", () => { readChoices(); draw(); });
+byId("form").addEventListener("change", (event) => {
+  if (event.target.name === "unit") {
+    const [, inputs] = unitBoxes().find(([box]) => box === event.target);
+    for (const input of inputs) input.checked = event.target.checked;
+  }
+  readChoices();
+  draw();
+});
 byId("form").addEventListener("submit", (event) => event.preventDefault());
 for (const button of document.querySelectorAll("[data-all], [data-none]")) {
   button.addEventListener("click", () => {
@@ -107,11 +139,14 @@ window.addEventListener("beforeprint", () => {
   setTheme("light");
   document.documentElement.classList.add("printing");
   document.body.style.width = `${paper}px`;
+  openForPrint(true);
+  drawCost();
   draw();
 });
 window.addEventListener("afterprint", () => {
   document.documentElement.classList.remove("printing");
   document.body.style.width = "";
   setTheme(themeBefore || "auto");
+  openForPrint(false);
   redraw();
 });

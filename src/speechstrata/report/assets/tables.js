@@ -58,10 +58,10 @@ function glanceCell(model, curveOf, present) {
 }
 
 const short = (label) => {
-  const averaged = label.length > 28 ? (label.match(/^averaged:[0-9.]+ms:/) ?? [""])[0] : "";
+  const averaged = label.length > 36 ? (label.match(/^averaged:[0-9.]+ms:/) ?? [""])[0] : "";
   const name = label.slice(averaged.length);
   const tail = name.split("/").pop();
-  return averaged + (name.length <= 28 ? name : tail.length <= 28 ? tail : `\u2026${name.slice(-27)}`);
+  return averaged + (name.length <= 36 ? name : tail.length <= 36 ? tail : `\u2026${name.slice(-35)}`);
 };
 function isLast(point) {
   const steps = modelOf.get(point.model).steps;
@@ -183,28 +183,32 @@ function drawOrigin() {
   const list = (pairs) => make("dl", { class: "words" }, pairs.filter(([, value]) => value !== null && value !== "" && value !== undefined)
     .flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value instanceof Node ? value : String(value))]));
   const flat = (mapping) => Object.entries(mapping || {}).map(([name, value]) => `${name} ${value}`).join(", ");
-  byId("origin-list").replaceChildren(...report.runs.map((run) => {
+  byId("origin-list").replaceChildren(...drawConfiguration(), ...report.runs.map((run) => {
     const from = run.provenance;
     const corpus = from.corpus;
-    const setting = settingOf.get(run.setting);
     const text = JSON.stringify({ config: run.config, provenance: from }, null, 2);
-    const copy = make("button", { type: "button", class: "copy", onclick: () => copyText(text, copy) }, "Copy");
-    return make("div", {}, report.runs.length > 1 ? make("h3", {}, run.name) : null, list([
+    return make("div", {}, report.runs.length > 1 || report.paper ? make("h3", {}, run.name) : null, list([
       ["Command", make("code", {}, from.command)],
       ["Made", `${run.created}, speechstrata ${from.speechstrata}`],
       ["Corpus", `${corpus.name}: ${count(corpus.utterances)} utterances, ${corpus.hours.toFixed(2)} h` + speakersOf(corpus)],
       ["", null],
       ["About the corpus", corpus.description], ["Licence", corpus.licence], ["Corpus fingerprint", make("code", {}, corpus.fingerprint)],
       ["Largest speaker", corpus.largest_speaker_share === null ? "" : `${(100 * corpus.largest_speaker_share).toFixed(0)}% of the speech`],
-      ["Protocol", `${setting.protocol.name}: ${setting.protocol.text}`],
+      ["Protocol", `${from.protocol.name}: ${from.protocol.text}`],
       ["Models", make("div", {}, from.models.map((model) => make("div", {}, `${model.name} (${model.supervision}` +
         (model.parameters ? `, ${count(model.parameters)} parameters` : "") + `, ${model.layers.length} ${model.layers.length === 1 ? "layer" : "layers"}) `, make("code", {}, model.fingerprint))))],
       ["Seeds", (from.seeds || []).join(", ")], ["Packages", flat(from.packages)], ["Machine", flat(from.machine)],
-    ]), make("p", { class: "row" }, make("strong", {}, "Configuration and provenance"), copy), make("pre", { tabindex: 0 }, text));
+    ]), ...copyable("Configuration and provenance", text));
   }));
   const links = report.figures.map((name) => make("li", {}, `${name}: `, make("a", { href: `figures/${name}.pdf` }, "PDF"), " ", make("a", { href: `figures/${name}.png` }, "PNG")));
   if (links.length) byId("figure-list").replaceChildren(make("details", { class: "screen-only" }, make("summary", {}, "Figures and tables beside this page"),
     make("ul", {}, links, make("li", {}, make("a", { href: "scores.csv" }, "scores.csv")), make("li", {}, make("a", { href: "tables.tex" }, "tables.tex")))));
+}
+
+/** A text with a button that copies it. */
+function copyable(title, text) {
+  const copy = make("button", { type: "button", class: "copy", onclick: () => copyText(text, copy) }, "Copy");
+  return [make("p", { class: "row" }, make("strong", {}, title), copy), make("pre", { tabindex: 0 }, text)];
 }
 
 async function copyText(text, button) {
