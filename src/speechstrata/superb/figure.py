@@ -17,11 +17,15 @@ from speechstrata.report.drawing import RC, SOFT
 
 _TASKS = ("asr", "sf", "ic", "ks", "sd", "se")
 _CELL = (0.42, 0.24)  # inches
-_LEFT, _GAP, _TOP = 1.05, 0.75, 0.62
+_LEFT, _BAR, _HEAD, _FOOT = 0.8, 0.95, 0.45, 0.55
+#: Maps side by side; more models begin another row.
+_ACROSS = 4
 
 
 def weights_figure(table: pl.DataFrame, column: str, remarks: Sequence[str]) -> Figure:
     """One map per model: tasks across, layers up; each row says its layer and its frame period.
+
+    White lines are where the resolution changes: at D0, U0 and the like, the inputs of the later blocks.
 
     Args:
         table: of :func:`speechstrata.superb.results.weights_table`; seeds are averaged.
@@ -33,23 +37,28 @@ def weights_figure(table: pl.DataFrame, column: str, remarks: Sequence[str]) -> 
     )
     models = means["model"].unique(maintain_order=True).to_list()
     tasks = [task for task in _TASKS if task in set(means["task"])]
-    rows = max(means.filter(pl.col("model") == model)["layer"].n_unique() for model in models)
-    width = sum(_LEFT + _CELL[0] * len(tasks) for _ in models) + _GAP
-    height = _TOP + rows * _CELL[1] + 0.75
+    across = [models[start : start + _ACROSS] for start in range(0, len(models), _ACROSS)]
+    layers = {model: means.filter(pl.col("model") == model)["layer"].n_unique() for model in models}
+    step = _LEFT + _CELL[0] * len(tasks)
+    heights = [max(layers[model] for model in row) * _CELL[1] + _HEAD + 0.2 for row in across]
+    width = 0.1 + step * max(map(len, across)) + _BAR
+    height = _FOOT + sum(heights)
     scale = mpl.colors.Normalize(0.0, float(means["mean"].to_numpy().max()))
     with mpl.rc_context(RC):
         figure = Figure(figsize=(width, height))
-        left = _LEFT - 0.2
-        for model in models:
-            own = means.filter(pl.col("model") == model)
-            layers = own["layer"].n_unique()
-            axes = figure.add_axes(
-                (left / width, 0.62 / height, _CELL[0] * len(tasks) / width, layers * _CELL[1] / height)
-            )
-            _draw(axes, own, tasks, scale)
-            axes.set_title(model)
-            left += _LEFT + _CELL[0] * len(tasks)
-        bar = figure.add_axes(((width - 0.55) / width, 0.62 / height, 0.1 / width, rows * _CELL[1] / height))
+        bottom = height
+        for row, own_height in zip(across, heights, strict=True):
+            bottom -= own_height
+            for place, model in enumerate(row):
+                size = (_CELL[0] * len(tasks) / width, layers[model] * _CELL[1] / height)
+                corner = ((0.1 + _LEFT + place * step) / width, (bottom + 0.2) / height)
+                axes = figure.add_axes((*corner, *size))
+                _draw(axes, means.filter(pl.col("model") == model), tasks, scale)
+                axes.set_title(model)
+        tall = heights[0] - _HEAD - 0.2
+        bar = figure.add_axes(
+            ((width - _BAR + 0.2) / width, (height - _HEAD - tall) / height, 0.1 / width, tall / height)
+        )
         label = "softmax weight" if column == "weight" else "weight x mean norm of the states, as a share"
         figure.colorbar(mpl.cm.ScalarMappable(scale, "viridis"), cax=bar, label=label)
         figure.text(0.1 / width, 0.08 / height, "\n".join(remarks), fontsize=6.5, color=SOFT, va="bottom")
