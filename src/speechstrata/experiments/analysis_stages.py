@@ -62,6 +62,19 @@ def analysis_stages(config: ReproduceConfig, corpus: str, family: Sequence[Famil
     return stages
 
 
+def report_stage(corpus: str, family: Sequence[FamilyModel], output: Path) -> Stage:
+    """The usual report on a corpus's runs: every score, control and further measure, and what exceeds the controls."""
+    folder, names = corpus_folder(corpus), list(analysis_runs(corpus, family))
+
+    def run() -> None:
+        from speechstrata.report.compare import build_report
+
+        build_report([output / "analysis" / name for name in names], output / "reports" / folder)
+
+    needs = tuple(f"analysis-{name}" for name in names)
+    return Stage(f"report-{folder}", f"all scores on {corpus}", needs, run, (f"reports/{folder}/index.html",))
+
+
 def part_runs(config: ReproduceConfig, corpus: str) -> list[str]:
     """The run folders of a corpus's parts by speakers."""
     return [f"{corpus_folder(corpus)}-speakers{number + 1}" for number in range(config.speaker_groups)]

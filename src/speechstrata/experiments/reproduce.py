@@ -15,6 +15,7 @@ from speechstrata.experiments.analysis_stages import (
     corpus_fingerprint,
     part_runs,
     part_stages,
+    report_stage,
 )
 from speechstrata.experiments.cells import cells_of, network_of
 from speechstrata.experiments.config import ReproduceConfig
@@ -72,6 +73,7 @@ def build_graph(config: ReproduceConfig, corpora: Sequence[str], output: Path) -
             stages += (own := analysis_stages(config, corpus, family, output))
             scored += [stage.name for stage in own]
             runs |= {output / "analysis" / name: "" for name in analysis_runs(corpus, family)}
+            stages.append(report_stage(corpus, family, output))
         if analysed:
             stages += (own := part_stages(config, analysed[0], family, output))
             scored += [stage.name for stage in own]

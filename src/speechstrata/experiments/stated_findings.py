@@ -3,7 +3,7 @@
 import numpy as np
 
 from speechstrata.experiments.curves import prominence
-from speechstrata.experiments.grids import Grid, Need, NotMeasured, Setting, score_grid
+from speechstrata.experiments.grids import Grid, Need, NotMeasured, Setting, probe_grid, score_grid
 from speechstrata.experiments.statements import (
     B2A,
     B4A,
@@ -154,6 +154,7 @@ def _early_peak() -> tuple[Statement, ...]:
         *tasks,
         *(_prominence(name, cell, other, what) for name, cell, other, what in pairs),
         _interaction(),
+        _task_interaction(),
     )
 
 
@@ -200,6 +201,24 @@ def _interaction() -> Statement:
         ),
         decisive=False,
         by_corpus=True,
+    )
+
+
+def _task_interaction() -> Statement:
+    def difference(a: float, b: float, c: float, d: float) -> float:
+        return float(np.log(a / b) - np.log(c / d))
+
+    return Statement(
+        id="interaction-task-asr-wer",
+        name="ASR word error rate: auxiliary loss by downsampling",
+        definition=f"Log ratio of the test word error rates of {BASE} and {B4A}, less that of {B5A} and {NEITHER}.",
+        unit="log ratio",
+        expected="zero",
+        margin=TASK_METRICS["asr", "wer"][2],
+        measure=lambda setting: probe_grid(
+            setting, "asr", "wer", tuple(map(Need, (BASE, B4A, B5A, NEITHER))), difference
+        ),
+        decisive=False,
     )
 
 
