@@ -32,7 +32,7 @@ function expected(statistic) {
 /** What the interval covers: seeds, sample sets, speakers; and what it does not. */
 function covers(statistic) {
   const some = (value, one) => `${value} ${one}${value === 1 ? "" : "s"}`;
-  const parts = [some(statistic.n_seeds, "training seed"), some(statistic.n_sample_sets, statistic.corpus === null ? "probe seed or set" : "sample set")];
+  const parts = [some(statistic.n_seeds, "training seed"), some(statistic.n_sample_sets, statistic.corpus === null ? "probe seed" : "sample set")];
   if (statistic.n_speakers !== null) parts.push(some(statistic.n_speakers, "speaker"));
   const text = `${100 * statistic.level}% interval over ${parts.join(", ")}`;
   return statistic.lacks.length ? `${text}; does not cover ${statistic.lacks.join(", ")}` : text;

@@ -79,7 +79,8 @@ function drawCost() {
     if (quality.random[point.label]) trace(quality.random[point.label], true);
   }
   const narrow = host.clientWidth < 520;
-  const labels = narrow ? [] : apart(found.map((point) => ({ point, x: x(point), y: quality.values[point.label].mean })), [0.7 * host.clientWidth, 260]);
+  const labels = narrow ? [] : apart(found.map((point) => ({ point, x: x(point), y: quality.values[point.label].mean })),
+    traces.flatMap((trace) => trace.y), [(host.clientWidth - 64) / 1.36, 0.75 * host.clientHeight]);
   Plotly.newPlot(host, traces, {
     margin: { l: 52, r: 12, t: 10, b: 44 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", showlegend: false, hovermode: "closest", hoverdistance: 30,
     dragmode: false, font: { family: getComputedStyle(document.body).fontFamily, size: 11, color: text },
@@ -93,10 +94,10 @@ function drawCost() {
 }
 
 /** Labels moved up, in pixels, until none covers another: those that begin within a label's width of each other. */
-function apart(labels, [across, down]) {
+function apart(labels, heights, [across, down]) {
   const range = (values) => [Math.min(...values), Math.max(...values) - Math.min(...values) || 1];
   const [left, width] = range(labels.map((label) => label.x));
-  const [low, height] = range(labels.map((label) => label.y));
+  const [low, height] = range(heights);
   const placed = [];
   for (const label of [...labels].sort((a, b) => a.y - b.y)) {
     label.leftward = label.x > left + width / 2; /* stays within the chart */
