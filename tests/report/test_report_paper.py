@@ -17,7 +17,13 @@ from speechstrata.report import drawing
 from speechstrata.report.figures import score_figure
 from speechstrata.report.panels import panels_figure
 from speechstrata.report.paper_data import PaperData, read_paper
-from speechstrata.report.paper_figures import FIGURE_3, transformer_layers, write_figure_2a, write_paper_figures
+from speechstrata.report.paper_figures import (
+    FIGURE_3,
+    comparable,
+    transformer_layers,
+    write_figure_2a,
+    write_paper_figures,
+)
 from speechstrata.report.paper_weights import weights_numbers, weights_of
 from speechstrata.report.style import PALETTE
 
@@ -115,6 +121,17 @@ def test_a_panel_without_numbers_says_so_and_the_strips_keep_their_names(data: P
     texts = [text.get_text() for text in figure.findobj(mpl.text.Text)]
     assert sum("not measured" in text for text in texts) == 2  # AGWE and STS
     assert sum(text == " MR-HuBERT B2-a" for text in texts) == 1
+
+
+def test_a_score_that_only_controls_have_is_not_drawn(tmp_path: Path) -> None:
+    folder = write_paper(tmp_path / "run", replication=False)
+    scores = pl.read_csv(folder / "scores.csv")
+    trained = (pl.col("cell").fill_null("") != "") & (pl.col("control").fill_null("") == "")
+    scores.filter(((pl.col("score") == "cca-word") & trained).not_()).write_csv(folder / "scores.csv")
+    data = read_paper(folder)
+    rows = comparable(data, data.merged.settings[0], [cell for cell in data.cells if not cell.large])
+    assert "cca-word" not in rows["score"]
+    assert "cca-phone" in rows["score"]
 
 
 def test_published_weights_are_apart_and_as_published(drawn: Path) -> None:

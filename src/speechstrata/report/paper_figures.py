@@ -75,10 +75,10 @@ def write_paper_figures(output: Path) -> list[Path]:
     with mpl.rc_context(drawing.RC):
         for setting in data.merged.settings:
             suffix = "" if data.roles[setting.key] == "primary" else f"-{setting.corpus.name}"
-            own = _of(data, setting, base)
+            own = comparable(data, setting, base)
             for name, draw in _CURVES.items():
                 written += _curves(data.merged, own, setting, folder / f"figure-{name}{suffix}", draw)
-            pair = _of(data, setting, large)
+            pair = comparable(data, setting, large)
             written += _curves(data.merged, pair, setting, folder / f"figure-5{suffix}", _figure_5)
         return written + _weights(data, folder)
 
@@ -134,10 +134,11 @@ def transformer_layers(rows: pl.DataFrame) -> pl.DataFrame:
     return shown_layers(rows).filter((pl.col("layer") != "T0") & (pl.col("kind") != "sampling"))
 
 
-def _of(data: PaperData, setting: Setting, cells: Sequence[PaperCell]) -> pl.DataFrame:
-    """The scores themselves of some cells and their controls in one setting; nothing if no cell has any."""
+def comparable(data: PaperData, setting: Setting, cells: Sequence[PaperCell]) -> pl.DataFrame:
+    """The scores of some cells and their controls in one setting, less those that only controls have."""
     rows = data.of_cells(cells).filter((pl.col("setting") == setting.key) & (pl.col("variant") == ""))
-    return rows if rows["model"].is_in([cell.label for cell in cells]).any() else rows.clear()
+    of_cells = rows.filter(pl.col("model").is_in([cell.label for cell in cells]))
+    return rows.filter(pl.col("score").is_in(of_cells["score"].unique().to_list()))
 
 
 #: Draws rows of one setting and gives the figure and the rows that are in it; None where there is nothing to draw.
