@@ -8,7 +8,6 @@ threads).
 import csv
 import io
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -62,9 +61,7 @@ def train_agwe(corpus: str | Path, output: str | Path, config: AgweConfig) -> di
         return served
     material = gather(list(loaded.cuts), config)
     _record(output, loaded, material, config)
-    began = time.perf_counter()
     model, history, best = _fit(material, config, output)
-    seconds = time.perf_counter() - began
     save_model(model, config, output)
     embedded = write_vectors(model, material.spelt, output / "vectors.npz")
     report = test_report(model, material)
@@ -77,7 +74,6 @@ def train_agwe(corpus: str | Path, output: str | Path, config: AgweConfig) -> di
         "test": report,
         "training": {"segments": len(material.train), "words": len(np.unique(material.train.words))},
         "unread": dict(material.unread),
-        "seconds": round(seconds, 1),
         "threads": torch.get_num_threads(),
     }
     write_json(output / RESULT, result)
