@@ -29,6 +29,9 @@ _HEADERLESS = {".g722": "g722", ".722": "g722"}
 #: A recording may be this much shorter than its manifest says: codecs pad and trim at their edges.
 DURATION_TOLERANCE = 0.05  # seconds
 
+#: Hertz; a rate outside of these is a damaged header, and resampling from it takes all memory or leaves nothing.
+LOWEST_RATE, HIGHEST_RATE = 100, 10_000_000
+
 Waveform = NDArray[np.float32]
 
 
@@ -67,7 +70,11 @@ def read_audio(
         InputError: not found, broken, empty, too short for the part asked for, or not finite.
     """
     samples, rate = decode(path, start, duration)
-    return resample(samples.mean(axis=0, dtype=np.float32) if mono else samples, rate, sample_rate)
+    result = resample(samples.mean(axis=0, dtype=np.float32) if mono else samples, rate, sample_rate)
+    if result.shape[-1] == 0:
+        raise InputError(f"{path} is shorter than a sample at {sample_rate} Hz", "remove it or mend it")
+    _require_finite(result, str(path))  # the largest float32 numbers overflow when they are resampled
+    return result
 
 
 def load_cut(cut: Any, sample_rate: int) -> Waveform:
@@ -141,6 +148,8 @@ def decode(
         samples, rate = _decode_with_soundfile(path, _open(path, data), start, duration)
     except (soundfile.LibsndfileError, TypeError):  # TypeError: soundfile takes .raw for headerless PCM
         samples, rate = _decode_with_av(path, _open(path, data), start, duration)
+    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        raise InputError(f"{path} tells of {rate} Hz", f"audio has {LOWEST_RATE} to {HIGHEST_RATE} Hz; mend it")
     if samples.shape[1] == 0:
         raise InputError(f"{path} holds no audio" + (f" after {start:g} s" if start else ""), "remove it or mend it")
     if duration is not None and samples.shape[1] < (duration - DURATION_TOLERANCE) * rate:

@@ -83,9 +83,13 @@ def import_cuts(cuts: Iterable[Any], root: Path, log: ProblemLog) -> Iterator[An
         parts = [cut] if len(cut.supervisions) < 2 else list(cut.trim_to_supervisions(keep_overlapping=False))
         for part in parts:
             try:
-                yield _import_cut(part, root)
+                imported = _import_cut(part, root)
             except InputError as error:
                 log.report(part.id, error.message)
+            except (TypeError, ValueError, AttributeError, ArithmeticError, AssertionError, OSError) as error:
+                log.report(part.id, f"not a cut as lhotse writes it ({type(error).__name__}: {str(error)[:100]})")
+            else:
+                yield imported
 
 
 def _checked(cuts: list[Any], log: ProblemLog, workers: int) -> Iterator[Any]:
@@ -125,7 +129,7 @@ def _import_cut(cut: Any, root: Path) -> Any:
             spans = [Span(item.symbol, item.start, item.start + item.duration, item.score) for item in found]
             alignment[unit] = check_spans(spans, unit, cut.start, cut.end)
     text = plain_words(supervision.text or " ".join(item.symbol for item in alignment.get("word", ())))
-    supervision = fastcopy(supervision, text=text, speaker=supervision.speaker or "", alignment=alignment or None)
+    supervision = fastcopy(supervision, text=text, speaker=str(supervision.speaker or ""), alignment=alignment or None)
     return fastcopy(cut, recording=recording, supervisions=[supervision])
 
 
