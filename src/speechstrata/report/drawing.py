@@ -276,14 +276,23 @@ def fit_ticks(axis: LayerAxis, width: float, points: float = 7.0) -> Ticks:
     """
     ticks = sorted(axis.ticks)
     longest = max((text_width(name, points) for _, name in ticks), default=0.0)
-    need = sum(text_width(name, points) + 0.5 * points / 72 for _, name in ticks)
-    if need > width and axis.scale == "number" and all(position >= 0 for position, _ in ticks):
-        every = 2 if need / 2 <= width else 3
+    ends = list(axis.positions.values()) or [0.0]
+    inches = width / (max(ends) - min(ends) + 1.2 * axis.step)  # per unit of the axis, as draw_ticks sets its limits
+    if axis.scale == "number" and all(position >= 0 for position, _ in ticks):
+        every = next((n for n in (1, 2) if not _collide(ticks[::n], inches, points)), 3)
         ticks = ticks[::every]
-        need /= every
-    turned = need > width
+    turned = _collide(ticks, inches, points)
     positions, names = tuple(position for position, _ in ticks), tuple(name for _, name in ticks)
     return Ticks(positions, names, turned, (longest if turned else points / 72) + 0.07, points)
+
+
+def _collide(ticks: Sequence[tuple[float, str]], inches: float, points: float) -> bool:
+    """Whether two neighbouring names have less than half a letter between them."""
+    widths = [text_width(name, points) for _, name in ticks]
+    return any(
+        (right[0] - left[0]) * inches < sum(widths[place : place + 2]) / 2 + 0.5 * points / 72
+        for place, (left, right) in enumerate(pairwise(ticks))
+    )
 
 
 def draw_ticks(axes: Axes, axis: LayerAxis, ticks: Ticks, below: float = 0.0) -> None:
