@@ -29,3 +29,4 @@ for seed in 2 3; do
   for recipe in tiny-mrhubert-base tiny-b4-a tiny-b5-a tiny-neither; do train "$recipe" "$seed"; done
 done
 for recipe in tiny-large-hubert tiny-large-mrhubert; do train "$recipe" 1; done
+for seed in 1 2; do train tiny-pre "$seed"; done # Table 3: where the residual is added
