@@ -44,7 +44,11 @@ def _read_table(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
                 raise InputError(
                     f"{path} lacks the column {missing[0]!r}", f"its first line must name {', '.join(columns)} (tabs)"
                 )
-            return list(reader)
+            rows = list(reader)
+            for number, row in enumerate(rows, start=2):
+                if any(row[name] is None for name in columns):
+                    raise InputError(f"{path}, line {number}, has too few columns", "mend the table")
+            return rows
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"cannot read {path}: {error}", "give a folder with pairs.tsv and recordings.tsv") from error
 
@@ -59,6 +63,13 @@ def _read_label(path: Path) -> tuple[str, str]:
         if not isinstance(described, dict) or described.get(name) not in values:
             raise InputError(f"{path} does not say the kind of {name}", f"write one of: {', '.join(values)}")
     return f"{described['scores']} scores, {described['speech']} speech", str(described.get("method", ""))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
 
 
 def load_sentence_pairs(folder: Path) -> SentencePairs:
@@ -83,8 +94,10 @@ def load_sentence_pairs(folder: Path) -> SentencePairs:
     rows = _read_table(folder / "pairs.tsv", ("sentence_a", "sentence_b", "score"))
     paths = [folder / row["audio"] for row in recordings]
     for path in paths:
-        if not path.is_file():
-            raise InputError(f"{folder / 'recordings.tsv'} names {path}, which is not there", "mend the table")
+        if not _is_file(path):
+            raise InputError(
+                f"{folder / 'recordings.tsv'} names {str(path)[:200]}, which is not there", "mend the table"
+            )
     of_sentence: dict[str, list[int]] = {}
     for index, row in enumerate(recordings):
         of_sentence.setdefault(row["sentence"], []).append(index)

@@ -28,7 +28,10 @@ def import_units(
     Raises:
         InputError: a file cannot be read, the files do not match, or a symbol is not in the dictionary.
     """
-    classes = {line.split()[0]: number for number, line in enumerate(_lines(dictionary))}
+    symbols = [line.split() for line in _lines(dictionary)]
+    if not all(symbols):
+        raise InputError(f"{dictionary}, line {symbols.index([]) + 1}, is empty", "write `symbol count` on every line")
+    classes = {fields[0]: number for number, fields in enumerate(symbols)}
     audio = _lines(tsv)[1:]
     streams = _lines(labels)
     if len(audio) != len(streams):

@@ -228,8 +228,8 @@ def _read_scores(file: Path, models: tuple[ModelInfo, ...]) -> tuple[pl.DataFram
     """The rows with a value, and one problem for each (model, score, variant) that has rows without."""
     try:
         table = pl.read_parquet(file)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise InputError(f"cannot read {file}: {error}", _REMEDY) from error
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:  # the last is no Exception
+        raise InputError(f"cannot read {file}: {str(error)[:200]}", _REMEDY) from error
     lacking = [name for name in COLUMNS if name not in table.columns]
     if lacking:
         raise InputError(f"{file} lacks the column {', '.join(lacking)}", _REMEDY)

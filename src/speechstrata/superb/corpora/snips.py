@@ -55,7 +55,7 @@ def read_iob(path: Path) -> dict[str, tuple[list[str], list[str]]]:
     found = {}
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         left, _, right = line.partition("\t")
-        name, *words = left.split()
+        name, *words = left.split() or [""]
         tags = right.split()
         if len(words) < 3 or words[0] != "BOS" or words[-1] != "EOS" or len(tags) != len(words):
             raise CorpusError(f"{path}, line {number}: words and tags do not fit together", "download it again")
