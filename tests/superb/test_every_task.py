@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import soundfile
 from lhotse import MonoCut, Recording, SupervisionSegment
@@ -11,6 +12,7 @@ from lhotse import MonoCut, Recording, SupervisionSegment
 from speechstrata.files import read_json
 from speechstrata.superb.config import ProbeConfig
 from speechstrata.superb.corpora.probe_corpus import write_probe_corpus
+from speechstrata.superb.tasks import load_task
 from speechstrata.superb.training import ProbeInputs, train_probe
 
 CONFIG = ProbeConfig(recipe="mini", set=("steps=2", "evaluate_every=1", "batch_size=2", "hidden=8", "width=8"))
@@ -64,5 +66,10 @@ def test_a_task_trains_and_is_scored(task: str, model: Path, tmp_path: Path) -> 
     assert all(np.isfinite(value) for value in result["test"]["test"].values())
     assert result == read_json(tmp_path / "run" / "result.json")
     assert len((tmp_path / "run" / "predictions-test.jsonl").read_text().splitlines()) == 3
+    picked = {"asr": "cer"}.get(task, load_task(task).metric)
+    assert result["metric"] == picked
+    rows = pl.read_csv(tmp_path / "run" / "metrics.csv")
+    steps = rows.sort(picked, "step", descending=[load_task(task).higher_is_better, False])["step"]
+    assert result["best_step"] == steps[0]
     if task == "sd":
         assert set(result["decision"]) == {"threshold", "median"}

@@ -35,6 +35,7 @@ class Recipe:
         epsilon: the optimizer's.
         clip_norm: of the gradient.
         dev_examples: evaluations during training take so many dev examples at most, drawn once; 0: all.
+        pick: the dev metric that picks the best step, of the same direction as the task's; "": the task's.
     """
 
     learning_rate: float = 1e-4
@@ -51,6 +52,7 @@ class Recipe:
     epsilon: float = 1e-8
     clip_norm: float = 1.0
     dev_examples: int = 0
+    pick: str = ""
 
 
 @dataclass(frozen=True)

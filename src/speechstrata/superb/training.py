@@ -83,13 +83,11 @@ def sweep(
             replace(config, set=settings),
             output / f"lr-{rate:g}",
         )
-    from speechstrata.superb.tasks import load_task
-
-    task = load_task(inputs.task)
-    sign = 1.0 if task.higher_is_better else -1.0
-    best = max(runs, key=lambda rate: sign * runs[rate]["dev"][task.metric])
-    table = {f"{rate:g}": run["dev"][task.metric] for rate, run in runs.items()}
-    result = runs[best] | {"sweep": {"metric": task.metric, "dev": table, "chosen": best}}
+    any_run = runs[learning_rates[0]]
+    metric, sign = any_run["metric"], 1.0 if any_run["higher_is_better"] else -1.0
+    best = max(runs, key=lambda rate: sign * runs[rate]["dev"][metric])
+    table = {f"{rate:g}": run["dev"][metric] for rate, run in runs.items()}
+    result = runs[best] | {"sweep": {"metric": metric, "dev": table, "chosen": best}}
     write_json(output / RESULT, result)
     return result
 
@@ -135,7 +133,7 @@ def _fit(setting: Any, output: Path) -> tuple[Any, dict[str, float]]:
 
         rounds = Rounds(
             evaluate,
-            task.metric,
+            recipe.pick or task.metric,
             task.higher_is_better,
             lambda history: _write_history(output, history, setting.choice.names),
             save,
@@ -197,7 +195,7 @@ def _finish(setting: Any, rounds: Any, output: Path, seconds: dict[str, float], 
         "seed": setting.config.seed,
         "budget": setting.config.budget,
         "recipe": asdict(recipe),
-        "metric": task.metric,
+        "metric": recipe.pick or task.metric,
         "higher_is_better": task.higher_is_better,
         "best_step": best["step"],
         "dev": dev,

@@ -21,7 +21,7 @@ class SpeechRecognition(ProbeTask):
     """32 units, decoded greedily: no language model.
 
     The published masks of SpecAugment are up to 50 dimensions wide whatever the encoder, which leaves little of narrow
-    states: ``mini`` does without.
+    states: ``mini`` does without. It picks the best step by characters: few words are right after minutes of training.
     """
 
     name: ClassVar[str] = "asr"
@@ -39,7 +39,7 @@ class SpeechRecognition(ProbeTask):
     )
     mini: ClassVar[Recipe] = Recipe(
         learning_rate=2e-3,
-        steps=500,
+        steps=800,
         evaluate_every=100,
         batch_size=8,
         width=256,
@@ -47,6 +47,7 @@ class SpeechRecognition(ProbeTask):
         recurrent_layers=1,
         dropout=0.2,
         dev_examples=100,
+        pick="cer",
     )
 
     def fit_labels(self, train: CutSet) -> Labels:

@@ -29,7 +29,7 @@ class SlotFilling(ProbeTask):
     metric: ClassVar[str] = "slot_type_f1"
     higher_is_better: ClassVar[bool] = True
     published: ClassVar[Recipe] = replace(SpeechRecognition.published, batch_size=32)
-    mini: ClassVar[Recipe] = replace(SpeechRecognition.mini, steps=500)
+    mini: ClassVar[Recipe] = replace(SpeechRecognition.mini, steps=500, pick="")
 
     def fit_labels(self, train: CutSet) -> Labels:
         """``slots``, sorted, and the ``units`` that they make.
