@@ -186,7 +186,7 @@ def main() -> None:
                 sys.exit(1)
             line = next(line for line in run.stdout.splitlines() if line.startswith("FOUND"))
             table[hours] = {"utterances": utterances, **json.loads(line.removeprefix("FOUND"))}
-            print(f"{hours:g} h done", file=sys.stderr, flush=True)
+            print(f"{hours:g} h: {json.dumps(table[hours])}", file=sys.stderr, flush=True)
     first, last = given.hours[0], given.hours[-1]
     print(
         "| | "
