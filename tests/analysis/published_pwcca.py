@@ -2,6 +2,9 @@
 
 import numpy as np
 
+#: Up to so many directions LAPACK iterates on the whole matrix, and the signs of singular vectors follow rounding.
+_FEW_DIRECTIONS = 25
+
 
 def fit(x, y, ridge_x, ridge_y):
     """Kept dimensions and canonical directions of the training rows."""
@@ -11,7 +14,10 @@ def fit(x, y, ridge_x, ridge_y):
     xx, yy, xy = xx / scale_x, yy / scale_y, xy / np.sqrt(scale_x * scale_y)
     keep_x, keep_y = np.diag(xx) >= ridge_x, np.diag(yy) >= ridge_y
     root_x, root_y = _inverse_root(xx[keep_x][:, keep_x], ridge_x), _inverse_root(yy[keep_y][:, keep_y], ridge_y)
-    left, _, right = np.linalg.svd(root_x @ xy[keep_x][:, keep_y] @ root_y, full_matrices=False)
+    whitened = root_x @ xy[keep_x][:, keep_y] @ root_y
+    if min(whitened.shape) <= _FEW_DIRECTIONS:  # the last bits, which differ from processor to processor, decide signs
+        whitened = np.round(whitened, 10)
+    left, _, right = np.linalg.svd(whitened, full_matrices=False)
     return keep_x, keep_y, root_x @ left, root_y @ right.T
 
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -34,8 +36,11 @@ TRIALS = plan_trials(np.random.default_rng(5))
 def test_moments_give_the_published_score_of_the_rows(dims):
     x, y = related_views(dim_x=dims[0], dim_y=dims[1])
     parts = random_parts(len(x), np.random.default_rng(1))
-    ours = cross_validated_pwcca(x, y, parts, trials=TRIALS)
-    theirs, _ = published_pwcca.cross_validated(x, y, parts, TRIALS)
+    # The published way tries each ridge pair anew, and LAPACK's signs of square views differ between pairs that
+    # are all but equal: there, on some processors, "the best" is a choice of signs. One pair leaves none.
+    trials = TRIALS if dims[0] != dims[1] else [replace(plan, ridges=plan.ridges[:1]) for plan in TRIALS]
+    ours = cross_validated_pwcca(x, y, parts, trials=trials)
+    theirs, _ = published_pwcca.cross_validated(x, y, parts, trials)
     assert ours.score == pytest.approx(theirs, abs=1e-8)
     assert ours.trials[0].n_directions == min(dims)
     assert ours.trials[0].n_null == 0
