@@ -271,6 +271,9 @@ def tiny(config: NetworkConfig, rows: int, seconds: float, repeats: int) -> None
     flops, rate = counter.get_total_flops(), gemm_rate()
     took = timed(lambda: step(model, optimizer, loss, frames), repeats)
     print(f"{rows} x {seconds:g} s: {took:.3f} s a step, {rows * seconds / took:.0f} x real time")
+    with torch.autocast("cpu", torch.bfloat16):
+        half = timed(lambda: step(model, optimizer, loss, frames), repeats)
+    print(f"bf16: {half:.3f} s a step, {rows * seconds / half:.0f} x real time")
     print(
         f"{flops / 1e9:.1f} GFLOP a step = {flops / took / rate:.0%} of the matrix-product peak "
         f"of {rate / 1e9:.0f} GFLOP/s"
