@@ -2,23 +2,10 @@
 
 from jsonargparse import ArgumentParser, Namespace
 
-from speechstrata.commands.command import Command
+from speechstrata.commands.command import Command, group
 from speechstrata.superb.config import ProbeConfig
 
 _TASKS = ("asr", "sf", "ic", "ks", "sd", "se")
-
-
-def _arguments(parser: ArgumentParser) -> None:
-    actions = parser.add_subcommands(required=True, title="actions", description=None)
-    for name, (summary, arguments, _) in _ACTIONS.items():
-        action = ArgumentParser(description=summary[0].upper() + summary[1:] + ".")
-        actions.add_subcommand(name, action, help=summary)
-        arguments(action)
-
-
-def _run(arguments: Namespace) -> None:
-    _, _, run = _ACTIONS[arguments.subcommand]
-    run(arguments[arguments.subcommand])
 
 
 def _prepare_arguments(parser: ArgumentParser) -> None:
@@ -201,12 +188,14 @@ def _table(arguments: Namespace) -> None:
 
 
 _ACTIONS = {
-    "prepare": ("a probe corpus from the folder it was downloaded to, or a mini one", _prepare_arguments, _prepare),
-    "train": ("a task's head and layer weights on frozen states", _train_arguments, _train),
-    "run": ("every task with every model and seed, with tables", _run_arguments, _grid),
-    "evaluate": ("a finished run on a split", _evaluate_arguments, _evaluate),
-    "weights": ("the learned layer weights as heat maps and a table", _weights_arguments, _weights),
-    "table": ("the metrics of runs side by side", _table_arguments, _table),
+    "prepare": Command(
+        "a probe corpus from the folder it was downloaded to, or a mini one", _prepare_arguments, _prepare
+    ),
+    "train": Command("a task's head and layer weights on frozen states", _train_arguments, _train),
+    "run": Command("every task with every model and seed, with tables", _run_arguments, _grid),
+    "evaluate": Command("a finished run on a split", _evaluate_arguments, _evaluate),
+    "weights": Command("the learned layer weights as heat maps and a table", _weights_arguments, _weights),
+    "table": Command("the metrics of runs side by side", _table_arguments, _table),
 }
 
-COMMANDS = {"superb": Command("SUPERB probes: six tasks with learned layer weights", _arguments, _run)}
+COMMANDS = {"superb": group("SUPERB probes: six tasks with learned layer weights", _ACTIONS)}

@@ -3,20 +3,7 @@
 from jsonargparse import ArgumentParser, Namespace
 
 from speechstrata.agwe.config import AgweConfig
-from speechstrata.commands.command import Command
-
-
-def _arguments(parser: ArgumentParser) -> None:
-    actions = parser.add_subcommands(required=True, title="actions", description=None)
-    for name, (summary, arguments, _) in _ACTIONS.items():
-        action = ArgumentParser(description=summary[0].upper() + summary[1:] + ".")
-        actions.add_subcommand(name, action, help=summary)
-        arguments(action)
-
-
-def _run(arguments: Namespace) -> None:
-    _, _, run = _ACTIONS[arguments.subcommand]
-    run(arguments[arguments.subcommand])
+from speechstrata.commands.command import Command, group
 
 
 def _train_arguments(parser: ArgumentParser) -> None:
@@ -59,10 +46,10 @@ def _embed(arguments: Namespace) -> None:
 
 
 _ACTIONS = {
-    "train": ("an acoustic and a text encoder, and a vector for each word of a corpus", _train_arguments, _train),
-    "embed": ("the vectors of more words by a trained text encoder", _embed_arguments, _embed),
+    "train": Command(
+        "an acoustic and a text encoder, and a vector for each word of a corpus", _train_arguments, _train
+    ),
+    "embed": Command("the vectors of more words by a trained text encoder", _embed_arguments, _embed),
 }
 
-COMMANDS = {
-    "agwe": Command("acoustically grounded word embeddings, for cca-agwe; trained on any corpus", _arguments, _run)
-}
+COMMANDS = {"agwe": group("acoustically grounded word embeddings, for cca-agwe; trained on any corpus", _ACTIONS)}
