@@ -120,6 +120,13 @@ def test_nothing_measured_is_not_resolved_with_reasons():
     assert all(statistic["reason"] for statistic in _statistics(found).values())
 
 
+def test_a_model_without_a_front_end_has_no_fall_from_it():
+    whole = tables({}, seeds=2, scores=("cca-mel",))
+    deep = whole.scores.filter(pl.col("layer").str.starts_with("T"))
+    statistic = _statistics(evaluate("tiny", replace(whole, scores=deep), MACS))["fbank-fall-hubert"]
+    assert (statistic["estimate"], "lacks a layer" in statistic["reason"]) == (None, True)
+
+
 def test_speakers_are_an_axis_of_their_own():
     """Parts of the corpus by speakers: their spread is in the interval, their number is said, they decide nothing."""
     whole = tables(AS_CLAIMED, seeds=3)

@@ -101,8 +101,6 @@ def _bootstrap_means(values: NDArray[np.float64], resamples: int, random: np.ran
     for count in reversed(values.shape):  # the last axis first: each step averages one away
         drawn = max(count - 1, 1)
         weights = random.multinomial(drawn, np.full(count, 1 / count), size=resamples) / drawn
-        if count == 1:
-            weights = np.ones((resamples, 1))
         means = np.einsum("b...i,bi->b...", means, weights)
     return means
 

@@ -4,15 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from speechstrata.experiments.curves import block_mean, distance, transformer_outputs
-from speechstrata.experiments.grids import (
-    Need,
-    NotMeasured,
-    Profile,
-    probe_grid,
-    residual_grid,
-    score_grid,
-)
+from speechstrata.experiments.curves import distance, transformer_outputs
+from speechstrata.experiments.grids import Need, NotMeasured, Profile, probe_grid, residual_grid
 from speechstrata.experiments.published import published_metric, published_table
 from speechstrata.experiments.stated_weights import weight_claims
 from speechstrata.experiments.statements import (
@@ -26,7 +19,9 @@ from speechstrata.experiments.statements import (
     many,
     margin_of,
     middle_difference,
+    middle_of,
     same_layers_difference,
+    score_statement,
 )
 from speechstrata.experiments.verdicts import Expected
 
@@ -34,22 +29,16 @@ from speechstrata.experiments.verdicts import Expected
 def _nearer() -> tuple[Statement, ...]:
     scores = ("cca-word", "cca-phone", "cca-glove", "mi-word")
     curves = many(
-        lambda score: Statement(
-            id=f"b4a-nearer-{score}",
-            name=f"{B4A}'s distance to {HUBERT} against its distance to {BASE}, {score}",
-            definition=f"Root mean square difference of {score} over the Transformer outputs, "
-            f"{B4A} to {HUBERT} less {B4A} to {BASE}.",
-            unit=score,
-            expected="negative",
-            margin=None,
-            measure=lambda setting: score_grid(
-                setting,
-                score,
-                tuple(map(Need, (B4A, HUBERT, BASE))),
-                lambda a, h, b: distance(a.curve, h.curve) - distance(a.curve, b.curve),
-            ),
+        lambda score: score_statement(
+            f"b4a-nearer-{score}",
+            f"{B4A}'s distance to {HUBERT} against its distance to {BASE}, {score}",
+            f"Root mean square difference of {score} over the Transformer outputs, {B4A} to {HUBERT} less {B4A} to "
+            f"{BASE}.",
+            score,
+            tuple(map(Need, (B4A, HUBERT, BASE))),
+            lambda a, h, b: distance(a.curve, h.curve) - distance(a.curve, b.curve),
+            "negative",
             decisive=score == "cca-word",
-            by_corpus=True,
         ),
         scores,
     )
@@ -75,16 +64,15 @@ def _higher(score: str) -> Statement:
     def best(profile: Profile) -> float:
         return max(profile.curve[name] for name in transformer_outputs(list(profile.curve)))
 
-    return Statement(
-        id=f"peak-{score}",
-        name=f"highest {score}: {BASE} against {HUBERT}",
-        definition=f"Highest {score} of the Transformer outputs, {BASE} less {HUBERT}.",
-        unit=score,
-        expected="positive",
-        margin=None,
-        measure=lambda setting: score_grid(setting, score, (Need(BASE), Need(HUBERT)), lambda a, b: best(a) - best(b)),
+    return score_statement(
+        f"peak-{score}",
+        f"highest {score}: {BASE} against {HUBERT}",
+        f"Highest {score} of the Transformer outputs, {BASE} less {HUBERT}.",
+        score,
+        (Need(BASE), Need(HUBERT)),
+        lambda a, b: best(a) - best(b),
+        "positive",
         decisive=score in ("cca-word", "cca-phone"),
-        by_corpus=True,
     )
 
 
@@ -105,34 +93,31 @@ def _fall(profile: Profile) -> float:
     third = len(names) // 3
     middle = [profile.curve[name] for name in names[third : len(names) - third]]
     before = [value for name, value in profile.curve.items() if name.startswith("conv") or name == "projection"]
-    return float(np.mean(middle)) - max(before)
+    return float(np.mean(middle)) - max(before) if middle and before else float("nan")
+
+
+#: (name, statistic, what is claimed, in words) of the filterbank's course through a model.
+_COURSE: tuple[tuple[str, Callable[[Profile], float], Expected, str], ...] = (
+    ("rise", _rise, "positive", "last convolutional layer less the first"),
+    ("fall", _fall, "negative",
+     "mean of the middle third of the Transformer outputs less the highest layer before them"),
+)  # fmt: skip
 
 
 def _fbank() -> tuple[Statement, ...]:
-    rise = "last convolutional layer less the first"
-    fall = "mean of the middle third of the Transformer outputs less the highest layer before them"
     return tuple(
-        statement
-        for cell in (HUBERT, BASE)
-        for statement in (
-            _on_one(f"fbank-rise-{cell}", "cca-mel", cell, _rise, "positive", rise),
-            _on_one(f"fbank-fall-{cell}", "cca-mel", cell, _fall, "negative", fall),
+        score_statement(
+            f"fbank-{name}-{cell}",
+            f"cca-mel, {cell}: {words}",
+            f"cca-mel of {cell}: {words}.",
+            "cca-mel",
+            (Need(cell),),
+            function,
+            expected,
+            decisive=True,
         )
-    )
-
-
-def _on_one(
-    id_: str, score: str, cell: str, function: Callable[[Profile], float], expected: Expected, words: str
-) -> Statement:
-    return Statement(
-        id=id_,
-        name=f"{score}, {cell}: {words}",
-        definition=f"{score} of {cell}: {words}.",
-        unit=score,
-        expected=expected,
-        margin=None,
-        measure=lambda setting: score_grid(setting, score, (Need(cell),), function),
-        by_corpus=True,
+        for cell in (HUBERT, BASE)
+        for name, function, expected, words in _COURSE
     )
 
 
@@ -188,19 +173,18 @@ def _above(score: str, control: str, words: str) -> Statement:
     other = Need("", "fbank") if control == "fbank" else Need(BASE, control)
 
     def above(one: Profile, second: Profile) -> float:
-        level = block_mean(second.curve, second.blocks) if second.blocks else next(iter(second.curve.values()))
-        return block_mean(one.curve, one.blocks) - level
+        return middle_of(one) - (middle_of(second) if second.blocks else next(iter(second.curve.values())))
 
-    return Statement(
-        id=f"above-{control}-{score}",
-        name=f"middle block, {score}: {BASE} above {words}",
-        definition=f"Mean {score} over the Transformer outputs of {BASE}'s middle block, less {words}.",
-        unit=score,
-        expected="positive",
+    return score_statement(
+        f"above-{control}-{score}",
+        f"middle block, {score}: {BASE} above {words}",
+        f"Mean {score} over the Transformer outputs of {BASE}'s middle block, less {words}.",
+        score,
+        (Need(BASE), other),
+        above,
+        "positive",
         margin=margin_of(score),
-        measure=lambda setting: score_grid(setting, score, (Need(BASE), other), above),
         decisive=score in ("cca-phone", "cca-word"),
-        by_corpus=True,
     )
 
 

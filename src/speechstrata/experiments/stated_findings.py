@@ -3,12 +3,14 @@
 import numpy as np
 
 from speechstrata.experiments.curves import prominence
-from speechstrata.experiments.grids import Grid, Need, NotMeasured, Setting, probe_grid, score_grid
+from speechstrata.experiments.grids import Grid, Need, NotMeasured, Setting, probe_grid
 from speechstrata.experiments.statements import (
+    AUXILIARY_LOSS,
     B2A,
     B4A,
     B5A,
     BASE,
+    DOWNSAMPLING,
     NEITHER,
     SCORE_MARGIN,
     TASK_METRICS,
@@ -17,6 +19,9 @@ from speechstrata.experiments.statements import (
     early_peak_difference,
     margin_of,
     middle_difference,
+    middle_of,
+    peak_of,
+    score_statement,
     task_difference,
 )
 
@@ -28,7 +33,6 @@ ALL = (*DECISIVE_SCORES, *FURTHER_SCORES)
 
 
 def _content() -> tuple[Statement, ...]:
-    pairs = (("aux", BASE, B5A, "with the auxiliary loss"), ("no-aux", B4A, NEITHER, "without the auxiliary loss"))
     compared = tuple(
         middle_difference(
             f"middle-{score}-{name}",
@@ -37,9 +41,9 @@ def _content() -> tuple[Statement, ...]:
             Need(other),
             "zero",
             decisive=score in DECISIVE_SCORES,
-            what=f"downsampling, {what}",
+            what=what,
         )
-        for name, cell, other, what in pairs
+        for name, cell, other, what in DOWNSAMPLING
         for score in ALL
     )
     return (*compared, _meaning())
@@ -47,32 +51,16 @@ def _content() -> tuple[Statement, ...]:
 
 def _meaning() -> Statement:
     """Whether downsampling adds to what GloVe scores have beyond word identity."""
-    needs = (Need(BASE), Need(BASE, "", "vectors-permuted"), Need(B5A), Need(B5A, "", "vectors-permuted"))
-
-    def beyond(setting: Setting) -> Grid:
-        from speechstrata.experiments.curves import block_mean
-
-        return score_grid(
-            setting,
-            "cca-glove",
-            needs,
-            lambda a, a0, b, b0: (
-                (block_mean(a.curve, a.blocks) - block_mean(a0.curve, a0.blocks))
-                - (block_mean(b.curve, b.blocks) - block_mean(b0.curve, b0.blocks))
-            ),
-        )
-
-    return Statement(
-        id="middle-cca-glove-beyond-identity",
-        name="middle block, cca-glove beyond word identity: downsampling, with the auxiliary loss",
-        definition="cca-glove less the same with the vectors permuted over the word types, mean over the middle "
-        f"block's Transformer outputs; {BASE} less {B5A}.",
-        unit="cca-glove",
-        expected="zero",
+    return score_statement(
+        "middle-cca-glove-beyond-identity",
+        "middle block, cca-glove beyond word identity: downsampling, with the auxiliary loss",
+        "cca-glove less the same with the vectors permuted over the word types, mean over the middle block's "
+        f"Transformer outputs; {BASE} less {B5A}.",
+        "cca-glove",
+        [Need(cell, "", variant) for cell in (BASE, B5A) for variant in ("", "vectors-permuted")],
+        lambda a, a0, b, b0: (middle_of(a) - middle_of(a0)) - (middle_of(b) - middle_of(b0)),
+        "zero",
         margin=SCORE_MARGIN,
-        measure=beyond,
-        decisive=False,
-        by_corpus=True,
     )
 
 
@@ -86,12 +74,9 @@ def _efficiency() -> tuple[Statement, ...]:
             other,
             effect=False,
             decisive=name == "aux",
-            what=f"downsampling, {what}",
+            what=what,
         )
-        for name, cell, other, what in (
-            ("aux", BASE, B5A, "with the auxiliary loss"),
-            ("no-aux", B4A, NEITHER, "without the auxiliary loss"),
-        )
+        for name, cell, other, what in DOWNSAMPLING
         for task, metric in TASK_METRICS
     )
     costs = (
@@ -122,7 +107,6 @@ def _cost(id_: str, cell: str, other: str, what: str, *, decisive: bool) -> Stat
 
 
 def _early_peak() -> tuple[Statement, ...]:
-    pairs = (("down", BASE, B4A, "with downsampling"), ("same", B5A, NEITHER, "without downsampling"))
     peaks = tuple(
         early_peak_difference(
             f"early-peak-{score}-{name}",
@@ -130,9 +114,9 @@ def _early_peak() -> tuple[Statement, ...]:
             cell,
             other,
             decisive=score == "cca-word",
-            what=f"auxiliary loss, {what}",
+            what=what,
         )
-        for name, cell, other, what in pairs
+        for name, cell, other, what in AUXILIARY_LOSS
         for score in ALL
     )
     tasks = tuple(
@@ -144,15 +128,15 @@ def _early_peak() -> tuple[Statement, ...]:
             other,
             effect=True,
             decisive=task == "asr",
-            what=f"auxiliary loss, {what}",
+            what=what,
         )
-        for name, cell, other, what in pairs
+        for name, cell, other, what in AUXILIARY_LOSS
         for task, metric in TASK_METRICS
     )
     return (
         *peaks,
         *tasks,
-        *(_prominence(name, cell, other, what) for name, cell, other, what in pairs),
+        *(_prominence(name, cell, other, what) for name, cell, other, what in AUXILIARY_LOSS),
         _interaction(),
         _task_interaction(),
     )
@@ -160,47 +144,30 @@ def _early_peak() -> tuple[Statement, ...]:
 
 def _prominence(name: str, cell: str, other: str, what: str) -> Statement:
     score = "cca-word"
-    return Statement(
-        id=f"prominence-{score}-{name}",
-        name=f"prominence of the early peak, {score}: auxiliary loss, {what}",
-        definition=f"How far {score} falls from its highest Transformer output in the first two thirds to the lowest "
-        f"on the way to its highest in the last third; {cell} less {other}.",
-        unit=score,
-        expected="positive",
-        margin=None,
-        measure=lambda setting: score_grid(
-            setting, score, (Need(cell), Need(other)), lambda a, b: prominence(a.curve) - prominence(b.curve)
-        ),
-        decisive=False,
-        by_corpus=True,
+    return score_statement(
+        f"prominence-{score}-{name}",
+        f"prominence of the early peak, {score}: {what}",
+        f"How far {score} falls from its highest Transformer output in the first two thirds to the lowest on the way "
+        f"to its highest in the last third; {cell} less {other}.",
+        score,
+        (Need(cell), Need(other)),
+        lambda a, b: prominence(a.curve) - prominence(b.curve),
+        "positive",
     )
 
 
 def _interaction() -> Statement:
-    from speechstrata.experiments.curves import early_peak
-
     score = "cca-word"
-    return Statement(
-        id=f"interaction-early-peak-{score}",
-        name=f"height of the early peak, {score}: auxiliary loss by downsampling",
-        definition=f"What the auxiliary loss adds to the early peak with downsampling ({BASE} less {B4A}), less what "
-        f"it adds without ({B5A} less {NEITHER}).",
-        unit=score,
-        expected="zero",
+    return score_statement(
+        f"interaction-early-peak-{score}",
+        f"height of the early peak, {score}: auxiliary loss by downsampling",
+        f"What the auxiliary loss adds to the early peak with downsampling ({BASE} less {B4A}), less what it adds "
+        f"without ({B5A} less {NEITHER}).",
+        score,
+        tuple(map(Need, (BASE, B4A, B5A, NEITHER))),
+        lambda a, b, c, d: peak_of(a) - peak_of(b) - peak_of(c) + peak_of(d),
+        "zero",
         margin=margin_of(score),
-        measure=lambda setting: score_grid(
-            setting,
-            score,
-            tuple(map(Need, (BASE, B4A, B5A, NEITHER))),
-            lambda a, b, c, d: (
-                early_peak(a.curve, a.blocks)
-                - early_peak(b.curve, b.blocks)
-                - early_peak(c.curve, c.blocks)
-                + early_peak(d.curve, d.blocks)
-            ),
-        ),
-        decisive=False,
-        by_corpus=True,
     )
 
 

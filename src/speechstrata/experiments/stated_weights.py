@@ -6,7 +6,7 @@ import polars as pl
 from speechstrata.experiments.curves import evenness, share, transformer_outputs
 from speechstrata.experiments.grids import Profile, weight_grid
 from speechstrata.experiments.published import published_table
-from speechstrata.experiments.statements import B4A, B5A, BASE, NEITHER, Claim, Statement
+from speechstrata.experiments.statements import AUXILIARY_LOSS, B4A, B5A, BASE, Claim, Statement
 
 #: "At least 66% on the first three layers", of 15; "over 40% on layers 8 and 9" (appendix D).
 _SE_SHARE, _ASR_SHARE = 0.66, 0.40
@@ -112,12 +112,9 @@ def weight_claims() -> tuple[Claim, ...]:
             "With the auxiliary loss, ASR and slot filling draw more on the middle layers, downsampled or not.",
             "section 3.3, Figure 2b",
             tuple(
-                _share_difference(f"middle-share-{task}-{name}", task, cell, other, f"auxiliary loss, {what}")
+                _share_difference(f"middle-share-{task}-{name}", task, cell, other, what)
                 for task in ("asr", "sf")
-                for name, cell, other, what in (
-                    ("down", BASE, B4A, "with downsampling"),
-                    ("same", B5A, NEITHER, "without downsampling"),
-                )
+                for name, cell, other, what in AUXILIARY_LOSS
             ),
         ),
         Claim(

@@ -28,6 +28,15 @@ TASK_METRICS: dict[tuple[str, str], tuple[str, bool, float, bool]] = {
 }
 
 BASE, B2A, B4A, B5A, NEITHER, HUBERT = "mrhubert-base", "b2-a", "b4-a", "b5-a", "neither", "hubert"
+#: The sides of the 2 x 2: (name, cell, the cell that lacks it, in words).
+DOWNSAMPLING = (
+    ("aux", BASE, B5A, "downsampling, with the auxiliary loss"),
+    ("no-aux", B4A, NEITHER, "downsampling, without the auxiliary loss"),
+)
+AUXILIARY_LOSS = (
+    ("down", BASE, B4A, "auxiliary loss, with downsampling"),
+    ("same", B5A, NEITHER, "auxiliary loss, without downsampling"),
+)
 
 
 @dataclass(frozen=True)
@@ -81,27 +90,63 @@ def margin_of(score: str) -> float:
     return STS_MARGIN if score == "spoken-sts" else SCORE_MARGIN
 
 
-def _middle(profile: Profile) -> float:
+def middle_of(profile: Profile) -> float:
+    """The mean over the Transformer outputs of the middle block."""
     return block_mean(profile.curve, profile.blocks)
+
+
+def peak_of(profile: Profile) -> float:
+    """The height of the early peak."""
+    return early_peak(profile.curve, profile.blocks)
+
+
+def score_statement(
+    id_: str,
+    name: str,
+    definition: str,
+    score: str,
+    needs: Sequence[Need],
+    function: Callable[..., float],
+    expected: Expected,
+    *,
+    margin: float | None = None,
+    decisive: bool = False,
+    sensitivity: Callable[[Setting], Grid] | None = None,
+) -> Statement:
+    """A statistic of one score's curves: ``function`` of the needed models' profiles, on every corpus."""
+    return Statement(
+        id=id_,
+        name=name,
+        definition=definition,
+        unit=score,
+        expected=expected,
+        margin=margin,
+        measure=lambda setting: score_grid(setting, score, needs, function),
+        decisive=decisive,
+        by_corpus=True,
+        sensitivity=sensitivity,
+    )
 
 
 def middle_difference(
     id_: str, score: str, one: Need, other: Need, expected: Expected, *, decisive: bool, what: str
 ) -> Statement:
     """The middle block's mean score in one model less that in another."""
-    return Statement(
-        id=id_,
-        name=f"middle block, {score}: {what}",
-        definition=f"Mean {score} over the Transformer outputs of the middle block, {one} less {other}.",
-        unit=score,
-        expected=expected,
+
+    def difference(first: Profile, second: Profile) -> float:
+        return middle_of(first) - middle_of(second)
+
+    return score_statement(
+        id_,
+        f"middle block, {score}: {what}",
+        f"Mean {score} over the Transformer outputs of the middle block, {one} less {other}.",
+        score,
+        (one, other),
+        difference,
+        expected,
         margin=margin_of(score),
-        measure=lambda setting: score_grid(setting, score, (one, other), lambda a, b: _middle(a) - _middle(b)),
         decisive=decisive,
-        by_corpus=True,
-        sensitivity=lambda setting: score_grid(
-            setting, score, (one, Need(one.cell, "random")), lambda a, b: _middle(a) - _middle(b)
-        ),
+        sensitivity=lambda setting: score_grid(setting, score, (one, Need(one.cell, "random")), difference),
     )
 
 
@@ -115,38 +160,33 @@ def same_layers_difference(
         like = dict.fromkeys(names, "middle")
         return block_mean(one.curve, like) - block_mean(second.curve, like)
 
-    return Statement(
-        id=id_,
-        name=f"{what}, {score}",
-        definition=f"Mean {score} over the Transformer outputs of {cell}'s middle block, less the mean over the "
-        f"outputs of the same numbers in {other}.",
-        unit=score,
-        expected=expected,
+    return score_statement(
+        id_,
+        f"{what}, {score}",
+        f"Mean {score} over the Transformer outputs of {cell}'s middle block, less the mean over the outputs of the "
+        f"same numbers in {other}.",
+        score,
+        (Need(cell), Need(other)),
+        difference,
+        expected,
         margin=margin_of(score),
-        measure=lambda setting: score_grid(setting, score, (Need(cell), Need(other)), difference),
         decisive=decisive,
-        by_corpus=True,
     )
 
 
 def early_peak_difference(id_: str, score: str, cell: str, other: str, *, decisive: bool, what: str) -> Statement:
     """How much higher the early peak stands with the auxiliary loss."""
-    return Statement(
-        id=id_,
-        name=f"height of the early peak, {score}: {what}",
-        definition=f"Best {score} of the middle block's Transformer outputs less the best of the last block's; "
+    return score_statement(
+        id_,
+        f"height of the early peak, {score}: {what}",
+        f"Best {score} of the middle block's Transformer outputs less the best of the last block's; "
         f"{cell} less {other}.",
-        unit=score,
-        expected="positive",
+        score,
+        (Need(cell), Need(other)),
+        lambda a, b: peak_of(a) - peak_of(b),
+        "positive",
         margin=margin_of(score),
-        measure=lambda setting: score_grid(
-            setting,
-            score,
-            (Need(cell), Need(other)),
-            lambda a, b: early_peak(a.curve, a.blocks) - early_peak(b.curve, b.blocks),
-        ),
         decisive=decisive,
-        by_corpus=True,
     )
 
 

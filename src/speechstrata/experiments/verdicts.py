@@ -6,7 +6,6 @@ What a claim expects of a statistic:
 it lies beyond it, else not resolved: "no significant difference" supports nothing.
 ``positive`` / ``negative``: supported where the interval lies on that side of zero; contradicted where it lies on the
 other, or within the margin (whatever effect there is, is smaller than what would count); else not resolved.
-``not positive``: supported where the interval lies below the margin, contradicted where it lies above it.
 
 An interval that lacks the variance between trainings decides nothing: not resolved.
 """
@@ -17,14 +16,13 @@ from typing import Literal
 from speechstrata.experiments.intervals import SEEDS, Interval
 
 Verdict = Literal["supported", "contradicted", "not resolved"]
-Expected = Literal["zero", "positive", "negative", "not positive"]
+Expected = Literal["zero", "positive", "negative"]
 
 VERDICT_RULES = (
     "zero: supported if the interval lies within the margin, contradicted if beyond it. positive or negative: "
-    "supported if the interval lies on that side of 0, contradicted if on the other or within the margin. "
-    "not positive: supported if it lies below the margin, contradicted if above. Otherwise, and with one training "
-    "seed, not resolved. A finding is supported if all its decisive statistics are, and contradicted if any is at a "
-    "level corrected for their number (Bonferroni); a replication decides nothing."
+    "supported if the interval lies on that side of 0, contradicted if on the other or within the margin. Otherwise, "
+    "and with one training seed, not resolved. A finding is supported if all its decisive statistics are, and "
+    "contradicted if any is at a level corrected for their number (Bonferroni); a replication decides nothing."
 )
 
 
@@ -34,30 +32,22 @@ def statistic_verdict(interval: Interval, expected: Expected, margin: float | No
     Args:
         interval: of the statistic.
         expected: by the claim.
-        margin: what counts as no difference; positive; needed for ``zero`` and ``not positive``.
+        margin: what counts as no difference; positive; needed for ``zero``.
 
     Raises:
-        ValueError: an expectation that needs a margin has none.
+        ValueError: ``zero`` without a margin.
     """
     if SEEDS in interval.lacks:
         return "not resolved", "one training seed: the interval does not cover the spread between trainings"
     low, high = interval.low, interval.high
-    if expected in ("zero", "not positive") and not (margin or 0) > 0:
-        raise ValueError(f"the expectation {expected!r} needs a positive margin")
     if expected == "zero":
-        assert margin is not None
+        if margin is None or margin <= 0:
+            raise ValueError("the expectation 'zero' needs a positive margin")
         if -margin < low and high < margin:
             return "supported", f"the interval lies within ±{margin:g}"
         if low > margin or high < -margin:
             return "contradicted", f"the interval lies {'above' if low > margin else 'below'} ±{margin:g}"
         return "not resolved", f"the interval reaches beyond ±{margin:g}"
-    if expected == "not positive":
-        assert margin is not None
-        if high < margin:
-            return "supported", f"the interval lies below {margin:g}"
-        if low > margin:
-            return "contradicted", f"the interval lies above {margin:g}"
-        return "not resolved", f"the interval holds {margin:g}"
     ahead, behind = (low > 0, high < 0) if expected == "positive" else (high < 0, low > 0)
     side, other = ("above", "below") if expected == "positive" else ("below", "above")
     if ahead:
