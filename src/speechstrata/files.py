@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,21 +42,33 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     os.close(handle)
     partial = Path(name)
     try:
-        yield partial
-        umask = os.umask(0)
-        os.umask(umask)
-        partial.chmod(0o666 & ~umask)  # mkstemp makes files that only their owner can read
-        with partial.open("rb") as written:
-            os.fsync(written.fileno())
-        partial.replace(path)
+        with room_for(path):
+            yield partial
+            umask = os.umask(0)
+            os.umask(umask)
+            partial.chmod(0o666 & ~umask)  # mkstemp makes files that only their owner can read
+            with partial.open("rb") as written:
+                os.fsync(written.fileno())
+            partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def room_for(path: Path | str) -> Iterator[None]:
+    """Let a full or broken disk be one clear error about ``path``.
+
+    Raises:
+        InputError: there is no room.
+    """
+    try:
+        yield
     except OSError as error:
         if error.errno not in _NO_ROOM:
             raise
         raise InputError(
             f"cannot write {path}: {error.strerror}", "make room, and run the same command again; it goes on from here"
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def write_text(path: Path | str, text: str) -> None:
@@ -66,17 +78,34 @@ def write_text(path: Path | str, text: str) -> None:
 
 
 def read_text(path: Path | str) -> str:
-    """The content of a UTF-8 text file.
+    """The content of a UTF-8 text file, without the byte order mark that some editors put before it.
 
     Raises:
         InputError: it cannot be read, or is not UTF-8.
     """
     try:
-        return Path(path).read_text(encoding="utf-8")
+        return Path(path).read_text(encoding="utf-8-sig")
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}", "check the path") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}", "mend the file") from error
+
+
+def bounded_lines(file: IO[str], longest: int, name: Path | str) -> Iterator[str]:
+    """The lines of an open text file; a compressed one may hold a line that the memory does not.
+
+    Args:
+        file: open for reading.
+        longest: characters; no line is read further.
+        name: of the file, for the message.
+
+    Raises:
+        InputError: a line is longer.
+    """
+    for number, line in enumerate(iter(lambda: file.readline(longest), ""), start=1):
+        if len(line) == longest and not line.endswith("\n"):
+            raise InputError(f"{name}: line {number} is longer than {longest:,} characters", "check the file")
+        yield line
 
 
 def write_json(path: Path | str, value: Any) -> None:
@@ -128,7 +157,7 @@ def fingerprint(value: Any) -> str:
 
 
 @contextmanager
-def hold(path: Path | str, *, shared: bool = False) -> Iterator[None]:
+def hold(path: Path | str, *, shared: bool = False, wait: bool = False) -> Iterator[None]:
     """Keep other processes out while this one writes: an advisory lock on the file ``path``, made if missing.
 
     A process that ends, however it ends, lets go of it.
@@ -136,6 +165,7 @@ def hold(path: Path | str, *, shared: bool = False) -> Iterator[None]:
     Args:
         path: the lock's file; never removed, since a removed one could be held twice.
         shared: any number of processes may hold it so at the same time, but none alone.
+        wait: until the others let go, instead of an error.
 
     Raises:
         InputError: another process holds it, or the file cannot be written.
@@ -148,7 +178,7 @@ def hold(path: Path | str, *, shared: bool = False) -> Iterator[None]:
         raise InputError(f"cannot write {path}: {error.strerror}", "choose a folder you can write to") from error
     with file:
         try:
-            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError as error:
             raise InputError(
                 f"another process is writing to {path.parent}", "wait until it is done, or choose another folder"

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from speechstrata.agwe.training import train_agwe
 from speechstrata.analysis.vectors import load_vectors
 from speechstrata.cli import main
 from speechstrata.corpora.corpus import load_corpus
-from speechstrata.errors import CorpusError, InputError
+from speechstrata.errors import CorpusError, InputError, SpeechstrataError
 from speechstrata.pretraining.mfcc import mfcc
 from speechstrata.pretraining.speech import Speech
 from tests.agwe.spoken_words import WORDS, make_words
@@ -98,6 +99,12 @@ def test_a_corpus_of_one_speaker_is_refused(cuts):
         gather(alone, CONFIG)
 
 
+@pytest.mark.parametrize("share", ["validation_share", "test_share"])
+def test_speakers_to_choose_and_to_test_on_are_asked_for_before_the_training(cuts, share):
+    with pytest.raises(CorpusError, match=f"no {share.removesuffix('_share')} speaker"):
+        gather(cuts, replace(CONFIG, **{share: 0.0}))
+
+
 def test_training_tells_unseen_speakers_words_better_than_chance(run):
     folder, result = run
     scores = result["test"]["all_words"]
@@ -152,6 +159,31 @@ def test_a_killed_run_continues_to_the_same_weights(manifest, run, tmp_path, mon
     assert (tmp_path / "model.safetensors").read_bytes() == (run[0] / "model.safetensors").read_bytes()
     assert (tmp_path / "metrics.csv").read_bytes() == (run[0] / "metrics.csv").read_bytes()
     assert result["test"] == run[1]["test"]
+
+
+def test_a_run_that_ends_before_its_metrics_are_written_still_has_them(manifest, run, tmp_path, monkeypatch):
+    def dying(*_):
+        raise Killed
+
+    monkeypatch.setattr(training, "_write_history", dying)
+    short = replace(CONFIG, epochs=1)
+    with pytest.raises(Killed):
+        train_agwe(manifest, tmp_path, short)
+    monkeypatch.undo()
+    train_agwe(manifest, tmp_path, short)
+    assert len((tmp_path / "metrics.csv").read_text().splitlines()) == 2
+
+
+def test_a_full_disk_is_one_error_and_the_next_run_goes_on(manifest, run, tmp_path, monkeypatch):
+    def full(*_):
+        raise RuntimeError("PytorchStreamWriter failed writing file")  # what torch makes of it
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(SpeechstrataError, match="cannot write the checkpoint"):
+        train_agwe(manifest, tmp_path, CONFIG)
+    monkeypatch.undo()
+    train_agwe(manifest, tmp_path, CONFIG)
+    assert (tmp_path / "model.safetensors").read_bytes() == (run[0] / "model.safetensors").read_bytes()
 
 
 def test_a_finished_run_is_served_and_another_one_refused(manifest, run):

@@ -74,6 +74,12 @@ def gather(cuts: Sequence[Any], config: AgweConfig) -> AgweMaterial:
         segments.where(np.isin(segments.speakers, list(speakers)) & np.isin(segments.words, list(known)))
         for speakers in (split.validation, split.test)
     ]
+    for name, own in zip(("validation", "test"), held_out, strict=True):
+        if not len(own):
+            raise CorpusError(
+                f"no {name} speaker says a word that can be spelt as the training words are",
+                f"raise --{name}_share, lower --minimum_seconds, or take a larger corpus",
+            )
     return AgweMaterial(train, held_out[0], held_out[1], spelt, alphabet, split, unread)
 
 

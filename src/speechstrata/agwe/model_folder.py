@@ -19,11 +19,11 @@ _NETWORK, _WEIGHTS = "network.json", "model.safetensors"
 
 def save_model(model: WordEmbedder, config: AgweConfig, folder: Path) -> None:
     """Write ``network.json`` and ``model.safetensors``."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     write_json(folder / _NETWORK, {"config": asdict(config), "symbols": list(model.symbols)})
     with atomic_path(folder / _WEIGHTS) as partial:
-        save_file({name: value.contiguous() for name, value in model.state_dict().items()}, partial)
+        partial.write_bytes(save({name: value.contiguous() for name, value in model.state_dict().items()}))
 
 
 def load_model(folder: Path | str) -> tuple[WordEmbedder, AgweConfig]:

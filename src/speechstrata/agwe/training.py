@@ -23,11 +23,13 @@ from speechstrata.agwe.material import AgweMaterial, gather
 from speechstrata.agwe.model_folder import save_model, write_vectors
 from speechstrata.agwe.networks import WordEmbedder
 from speechstrata.agwe.objective import multi_view_loss
+from speechstrata.corpora.corpus import Corpus, load_corpus
 from speechstrata.errors import InputError
-from speechstrata.files import atomic_path, read_json, write_json, write_text
+from speechstrata.files import LOCK_FILE, hold, read_json, write_json, write_text
 from speechstrata.progress import ProgressBar
 from speechstrata.provenance import provenance
 from speechstrata.seeds import derived_seed, generator
+from speechstrata.state_files import read_state, save_state
 
 RESULT, _LAST = "result.json", "last.ckpt"
 #: The learning rate falls to this share of it.
@@ -49,16 +51,21 @@ def train_agwe(corpus: str | Path, output: str | Path, config: AgweConfig) -> di
 
     Raises:
         CorpusError: the corpus cannot be read, or has too few words or speakers.
-        InputError: the folder holds another run.
+        InputError: the folder holds another run, cannot be written, or another process writes to it.
     """
-    from speechstrata.corpora.corpus import load_corpus
-
     output = Path(output)
     loaded = load_corpus(corpus)
-    _claim(output, {"corpus": loaded.name, "fingerprint": loaded.fingerprint, "config": asdict(config)})
+    wanted = {"corpus": loaded.name, "fingerprint": loaded.fingerprint, "config": asdict(config)}
     if (output / RESULT).exists():
+        _claim(output, wanted)
         served: dict[str, Any] = read_json(output / RESULT)
         return served
+    with hold(output / LOCK_FILE):
+        _claim(output, wanted)
+        return _train(loaded, output, config)
+
+
+def _train(loaded: Corpus, output: Path, config: AgweConfig) -> dict[str, Any]:
     material = gather(list(loaded.cuts), config)
     _record(output, loaded, material, config)
     model, history, best = _fit(material, config, output)
@@ -91,10 +98,11 @@ def _fit(material: AgweMaterial, config: AgweConfig, output: Path) -> tuple[Word
     best, best_state = 0, model.state_dict()
     last = output / _LAST
     if last.exists():
-        state = _read(last)
+        state = read_state(last, "remove it to begin anew")
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         history, best, best_state = state["history"], state["best"], state["best_state"]
+        _write_history(output / "metrics.csv", history)  # a run can end between the two writes
     batches = -(-len(material.train) // config.batch)
     with ProgressBar("word embeddings", batches * config.epochs, "steps") as bar:
         bar.advance(batches * len(history))
@@ -112,8 +120,7 @@ def _fit(material: AgweMaterial, config: AgweConfig, output: Path) -> tuple[Word
             history.append({"loss": float(np.mean(losses)), **evaluate(model, material.validation, material.spelt)})
             if history[-1]["cross_view"] >= max(row["cross_view"] for row in history):
                 best, best_state = epoch, {name: value.clone() for name, value in model.state_dict().items()}
-            _save(
-                last,
+            save_state(
                 {
                     "model": model.state_dict(),
                     "optimizer": optimizer.state_dict(),
@@ -121,6 +128,7 @@ def _fit(material: AgweMaterial, config: AgweConfig, output: Path) -> tuple[Word
                     "best": best,
                     "best_state": best_state,
                 },
+                last,
             )
             _write_history(output / "metrics.csv", history)
     model.load_state_dict(best_state)
@@ -156,21 +164,6 @@ def hardest(config: AgweConfig, done: float) -> int:
     return round(config.first_negatives * share)
 
 
-def _save(path: Path, state: dict[str, Any]) -> None:
-    with atomic_path(path) as partial:
-        torch.save(state, partial)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for a broken file
-        raise InputError(
-            f"the checkpoint {path} cannot be read: {str(error).splitlines()[0]}", "remove it to begin anew"
-        ) from error
-    return state
-
-
 def _claim(output: Path, wanted: dict[str, Any]) -> None:
     """Make ``output`` this run's folder, unless it is another run's."""
     path = output / "config.json"
@@ -188,7 +181,7 @@ def _claim(output: Path, wanted: dict[str, Any]) -> None:
         )
 
 
-def _record(output: Path, corpus: Any, material: AgweMaterial, config: AgweConfig) -> None:
+def _record(output: Path, corpus: Corpus, material: AgweMaterial, config: AgweConfig) -> None:
     """Write where the run comes from."""
     speakers = {name: sorted(getattr(material.split, name)) for name in ("train", "validation", "test")}
     write_json(

@@ -1,9 +1,7 @@
 """A corpus' decoded audio, or its log-mel features, in one memory-mapped file that training reads instead."""
 
-import fcntl
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from speechstrata.errors import CorpusError, InputError, SpeechstrataError
-from speechstrata.files import atomic_path, fingerprint, read_json, write_json
+from speechstrata.files import atomic_path, fingerprint, hold, read_json, write_json
 from speechstrata.mrhubert.config import MEL_HOP, MEL_WINDOW, NetworkConfig
 from speechstrata.pretraining.batches import Utterance
 from speechstrata.pretraining.config import SAMPLE_RATE
@@ -93,7 +91,7 @@ def open_cache(speech: Speech, kind: Kind, network: NetworkConfig, folder: Path)
         settings |= {"bins": network.mel_bins, "normalize": network.normalize}
     key = fingerprint(settings)
     values, index = folder / f"{kind}-{key}.npy", folder / f"{kind}-{key}.json"
-    with _lock(folder / f".{kind}-{key}.lock"):
+    with hold(folder / f".{kind}-{key}.lock", wait=True):
         if not index.exists():
             _make(speech, kind, network, values, index)
     return AudioCache(kind, values, index)
@@ -165,16 +163,3 @@ def _arrays(
                 yield from take()
         while pending:
             yield from take()
-
-
-@contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Hold an advisory lock on ``path``; a killed process lets go of it."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("w")
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}", "choose a folder you can write to") from error
-    with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

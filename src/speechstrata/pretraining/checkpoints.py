@@ -7,14 +7,16 @@ from typing import Any
 import lightning.pytorch as lightning
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
+from safetensors import SafetensorError
 from transformers.utils.logging import disable_progress_bar
 
-from speechstrata.errors import InputError, SpeechstrataError
+from speechstrata.errors import InputError
 from speechstrata.files import atomic_path
 from speechstrata.mrhubert.config import NetworkConfig
 from speechstrata.mrhubert.configuration import MRHubertConfig
 from speechstrata.mrhubert.masked_prediction import MRHubertForPreTraining
 from speechstrata.pretraining.module import PretrainingModule
+from speechstrata.state_files import read_state, save_state
 
 LAST, BEST = "last.ckpt", "best.ckpt"
 _PREFIX = "model."
@@ -24,20 +26,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes beside the old checkpoint, flushes to the disk, then renames."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """See Lightning's.
-
-        Raises:
-            SpeechstrataError: it cannot be written; what was at ``path`` is still there.
-        """
-        try:
-            with atomic_path(path) as partial:
-                torch.save(checkpoint, partial)
-        except (OSError, RuntimeError, InputError) as error:  # torch wraps a full disk in a RuntimeError
-            kept = "the one before is untouched" if Path(path).exists() else "there is none before it"
-            raise SpeechstrataError(
-                f"cannot write the checkpoint {path} ({str(error).splitlines()[0]}); {kept}",
-                "free some space and run the same command again; it continues from the last checkpoint",
-            ) from error
+        """See Lightning's and :func:`speechstrata.state_files.save_state`."""
+        save_state(checkpoint, path)
 
 
 class KeepCheckpoints(lightning.Callback):
@@ -96,26 +86,21 @@ def end_round(checkpoint: dict[str, Any]) -> None:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint's content; only tensors and plain values are ever unpickled.
+    """A checkpoint's content.
 
     Raises:
         InputError: it cannot be read.
     """
-    try:
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # torch raises many kinds for a broken file
-        raise InputError(
-            f"the checkpoint {path} cannot be read: {str(error).splitlines()[0]}",
-            f"put another checkpoint of the run in its place ({BEST}, step-*.ckpt), or start afresh without it",
-        ) from error
-    return content
+    return read_state(
+        path, f"put another checkpoint of the run in its place ({BEST}, step-*.ckpt), or start afresh without it"
+    )
 
 
 def export_model(checkpoint: Path, network: NetworkConfig, folder: Path) -> None:
     """Write the weights of a checkpoint (their average, where one is kept) as a ``save_pretrained`` folder.
 
     Raises:
-        InputError: the checkpoint cannot be read or is of another network.
+        InputError: the checkpoint cannot be read or is of another network, or ``folder`` cannot be written.
     """
     state = read_checkpoint(checkpoint)["state_dict"]
     with torch.random.fork_rng(devices=[]):
@@ -130,7 +115,12 @@ def export_model(checkpoint: Path, network: NetworkConfig, folder: Path) -> None
         ) from error
     partial = folder.with_name(f".{folder.name}.partial")
     disable_progress_bar()  # transformers' own, of a second
-    model.save_pretrained(partial)
+    try:
+        model.save_pretrained(partial)
+    except (OSError, SafetensorError) as error:
+        raise InputError(
+            f"cannot write {folder}: {error}", "free some space and run the same command again; it only writes this"
+        ) from error
     for file in sorted(partial.iterdir()):  # config.json comes before model.safetensors, which makes the folder whole
         folder.mkdir(parents=True, exist_ok=True)
         file.replace(folder / file.name)
