@@ -24,6 +24,13 @@ def test_the_report_counts_what_the_plan_plans(cuts: list[Any], settings: dict[s
     assert any("steps         20" in line for line in report.lines())
 
 
+def test_an_epoch_of_one_batch_is_measured_too(cuts: list[Any], settings: dict[str, Any]) -> None:
+    data = settings["data"] | {"buckets": 1, "batch_seconds": 200.0}
+    report = dry_run_cuts(config_from(settings | {"data": data}, "test"), cuts)
+    assert report.batches_per_epoch == 1
+    assert report.real_time_factor > 0
+
+
 def test_parameters_are_the_models(cuts: list[Any], settings: dict[str, Any]) -> None:
     from speechstrata.pretraining.prepare import network_config
     from speechstrata.pretraining.units import UnitStore

@@ -9,9 +9,11 @@ import lightning.pytorch as lightning
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from speechstrata.errors import InputError
 from speechstrata.mrhubert.checkpoints import open_model
 from speechstrata.mrhubert.config import NetworkConfig
 from speechstrata.mrhubert.configuration import MRHubertConfig
@@ -28,6 +30,7 @@ from speechstrata.pretraining.module import (
     weighted_loss,
 )
 from speechstrata.pretraining.recipes import config_from
+from speechstrata.pretraining.strategies import accelerator, choose_strategy
 
 DATA = Path(__file__).parents[1] / "data"
 PUBLISHED = json.loads((DATA / "pretraining/published.json").read_text())["adam"]
@@ -45,13 +48,14 @@ def published_batch(name: str) -> Batch:
 
 
 def trained(
-    module: PretrainingModule, batches: list[Batch], folder: Path, accumulate: int = 1
+    module: PretrainingModule, batches: list[Batch], folder: Path, accumulate: int = 1, plugins: Any = None
 ) -> list[dict[str, float]]:
     trainer = lightning.Trainer(
         accelerator="cpu",
         max_steps=module.config.optimizer.steps,
         accumulate_grad_batches=accumulate,
         logger=[CurveLogger(folder, 0)],
+        plugins=plugins,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -107,6 +111,58 @@ def test_rounds_of_accumulation_give_the_gradient_of_all_frames_at_once(tmp_path
     assert row["gradient_norm"] == pytest.approx(float(norm), rel=1e-5)
     total = sum(float(output.loss.detach()) for output in outputs)
     assert row["loss"] == pytest.approx(total / frames / np.log(2), rel=1e-5)
+
+
+def test_in_half_precision_the_gradient_is_clipped_at_its_own_scale(tmp_path: Path) -> None:
+    """Lightning's loss scaling as on a GPU, of 65,536 at first: the norm and what is clipped are those of float32."""
+    network, curves = tiny(), []
+    for precision in ("fp32", "fp16"):
+        config = config_from(
+            {
+                "model": {"name": "tiny"},
+                "optimizer": {"steps": 3, "warmup_steps": 0, "learning_rate": 1e-3},
+                "run": {"log_every": 1, "precision": precision},
+            },
+            "test",
+        )
+        scaler = MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu")) if precision == "fp16" else None
+        folder = tmp_path / precision
+        folder.mkdir()
+        batches = [random_batch(network, 3, seed) for seed in (1, 2, 3)]
+        curves.append(trained(PretrainingModule(config, network, folder), batches, folder, plugins=scaler))
+    for full, half in zip(*curves, strict=True):
+        assert half["gradient_norm"] == pytest.approx(full["gradient_norm"], rel=0.05)
+        assert half["loss"] == pytest.approx(full["loss"], rel=0.02)
+
+
+def test_a_run_without_a_gpu_refuses_what_needs_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked(**run: str) -> str:
+        return accelerator(config_from({"model": {"name": "tiny"}, "run": run}, "test"))
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert asked() == asked(accelerator="cpu") == "cpu"
+    with pytest.raises(InputError, match="there is no GPU"):
+        asked(accelerator="cuda")
+    with pytest.raises(InputError, match="fp16 needs a GPU"):
+        asked(precision="fp16")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert asked() == asked(precision="fp16") == "cuda"
+    assert asked(accelerator="cpu") == "cpu"
+    with pytest.raises(InputError, match="fp16 needs a GPU"):
+        asked(accelerator="cpu", precision="fp16")
+
+
+def test_processes_expect_no_gradient_where_there_is_none() -> None:
+    config = settings(1, 1e-3)
+    waveforms = {"extractor": "default", "layerdrop": 0.0}
+    for changes, missing in (
+        ({}, False),
+        ({"feature_grad_mult": 0.0}, True),
+        ({"layerdrop": 0.1}, True),
+        ({"extractor": "log_mel", "feature_grad_mult": 0.0}, False),
+    ):
+        strategy = choose_strategy(config, tiny(**(waveforms | changes)), world=2)
+        assert strategy._ddp_kwargs["find_unused_parameters"] is missing
 
 
 def test_per_resolution_averaging_gives_each_head_its_own_mean() -> None:

@@ -173,6 +173,8 @@ def test_a_finished_run_is_served_and_another_one_is_not_overwritten(
     assert (whole_run / "checkpoints/last.ckpt").stat().st_mtime_ns == before
     with pytest.raises(InputError, match=r"optimizer\.learning_rate"):
         pretrain_cuts(configured(settings, optimizer={"learning_rate": 1e-3}), cuts, whole_run)
+    with pytest.raises(InputError, match=r"other settings: data\.cache"):  # log-mel is of whole utterances
+        pretrain_cuts(configured(settings, data={"cache": "none"}), cuts, whole_run)
     with pytest.raises(InputError, match="the corpus of the run"):
         pretrain_cuts(configured(settings), cuts[:-1], whole_run)
 

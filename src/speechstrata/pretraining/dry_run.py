@@ -17,7 +17,7 @@ from speechstrata.pretraining.batches import BatchPlan
 from speechstrata.pretraining.config import SAMPLE_RATE, PretrainConfig
 from speechstrata.pretraining.module import build_model
 from speechstrata.pretraining.prepare import Prepared, prepare
-from speechstrata.pretraining.strategies import processes
+from speechstrata.pretraining.strategies import accelerator, processes
 from speechstrata.pretraining.trainer import load_cuts, resolve
 
 #: Batches whose time is measured, after one that warms up.
@@ -108,7 +108,7 @@ def dry_run_cuts(config: PretrainConfig, cuts: Sequence[Any]) -> DryRun:
 
 
 def _measure(config: PretrainConfig, prepared: Prepared) -> DryRun:
-    device = torch.device("cuda" if config.run.accelerator != "cpu" and torch.cuda.is_available() else "cpu")
+    device = torch.device(accelerator(config))
     model = build_model(prepared.network, config.seed).to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6, fused=True)
     dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[config.run.precision]
@@ -132,7 +132,10 @@ def _measure(config: PretrainConfig, prepared: Prepared) -> DryRun:
     world = processes()[0]
     steps = config.optimizer.steps
     pace = statistics.median(duration / heard for duration, heard in zip(seconds[1:], audio[1:], strict=True))
-    sampled = [sum(crop.samples for crop in plan.batch(number)) / SAMPLE_RATE for number in _spread(plan, 100)]
+    sampled = [
+        sum(crop.samples for crop in plan.batch(number)) / SAMPLE_RATE
+        for number in _spread(plan, min(100, plan.batches_per_epoch))
+    ]
     heard_in_all = statistics.mean(sampled) * steps * per_step
     parameters = sum(weight.numel() for weight in model.parameters())
     known = [speaker for speaker in prepared.split.train if speaker]
@@ -160,8 +163,7 @@ def _measure(config: PretrainConfig, prepared: Prepared) -> DryRun:
 
 
 def _spread(plan: BatchPlan, count: int) -> list[int]:
-    """Batch numbers spread over an epoch."""
-    count = min(count, plan.batches_per_epoch)
+    """Batch numbers spread over an epoch; some come more than once where it has fewer."""
     return [number * plan.batches_per_epoch // count for number in range(count)]
 
 

@@ -162,7 +162,8 @@ class PretrainingModule(lightning.LightningModule):
             betas=settings.betas,
             eps=settings.epsilon,
             weight_decay=settings.weight_decay,
-            fused=True,
+            # a fused step undoes fp16's scaling of the gradient itself, after it was clipped
+            fused=self.config.run.precision != "fp16",
         )
         schedule = LambdaLR(optimizer, lambda step: learning_rate(step, settings) / settings.learning_rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

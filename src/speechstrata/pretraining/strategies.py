@@ -1,7 +1,9 @@
 """How a run is spread over processes: one, DDP or FSDP under ``torchrun``."""
 
 import os
-from typing import Any
+from typing import Any, Literal
+
+import torch
 
 from speechstrata.errors import InputError
 from speechstrata.mrhubert.config import NetworkConfig
@@ -13,6 +15,21 @@ def processes() -> tuple[int, int, int]:
     world = int(os.environ.get("WORLD_SIZE", "1"))
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return world, local, world // local
+
+
+def accelerator(config: PretrainConfig) -> Literal["cpu", "cuda"]:
+    """Where a run computes.
+
+    Raises:
+        InputError: a GPU is asked for, or is needed by fp16, and there is none.
+    """
+    if config.run.accelerator != "cpu" and torch.cuda.is_available():
+        return "cuda"
+    if config.run.accelerator == "cuda":
+        raise InputError("run.accelerator = cuda, but there is no GPU", "set run.accelerator=cpu")
+    if config.run.precision == "fp16":
+        raise InputError("run.precision = fp16 needs a GPU", "set run.precision=bf16 or fp32")
+    return "cpu"
 
 
 def choose_strategy(config: PretrainConfig, network: NetworkConfig, world: int) -> Any:
@@ -31,6 +48,8 @@ def choose_strategy(config: PretrainConfig, network: NetworkConfig, world: int) 
                 "fsdp cannot train with layerdrop: processes would skip different layers and wait for each other",
                 "set model.layerdrop=0, or use run.strategy=ddp",
             )
+        if config.run.precision == "fp16":
+            raise InputError("fsdp cannot train in fp16", "set run.precision=bf16, or use run.strategy=ddp")
         if config.optimizer.ema_decay > 0:
             raise InputError("fsdp cannot keep averaged weights", "set optimizer.ema_decay=0, or use run.strategy=ddp")
         from lightning.pytorch.strategies import ModelParallelStrategy
@@ -40,4 +59,6 @@ def choose_strategy(config: PretrainConfig, network: NetworkConfig, world: int) 
         )
     from lightning.pytorch.strategies import DDPStrategy
 
-    return DDPStrategy(find_unused_parameters=network.layerdrop > 0)
+    # a layer that is dropped, and a frozen extractor, give parameters that have no gradient
+    frozen = network.feature_grad_mult == 0 and network.extractor != "log_mel"
+    return DDPStrategy(find_unused_parameters=network.layerdrop > 0 or frozen)

@@ -9,13 +9,14 @@ import os
 import time
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from speechstrata.errors import InputError, MissingExtraError
-from speechstrata.files import read_json, write_json, write_text
+from speechstrata.files import LOCK_FILE, hold, read_json, write_json, write_text
 from speechstrata.pretraining.config import Intervals, PretrainConfig
 from speechstrata.pretraining.recipes import config_from, load_recipe, recipe_text
 
@@ -23,7 +24,6 @@ from speechstrata.pretraining.recipes import config_from, load_recipe, recipe_te
 _FREE = {
     "about",
     "data.workers",
-    "data.cache",
     "run.keep_every",
     "run.strategy",
     "run.accelerator",
@@ -55,7 +55,8 @@ def pretrain(
         ``output``.
 
     Raises:
-        InputError: a recipe, corpus or targets that cannot be used, or a folder that holds another run.
+        InputError: a recipe, corpus or targets that cannot be used, or a folder that holds another run or that another
+            process writes to.
         SpeechstrataError: the loss became NaN or infinite, or a checkpoint could not be written.
     """
     config = resolve(recipe, corpus=corpus, targets=targets, overrides=overrides)
@@ -91,6 +92,13 @@ def load_cuts(config: PretrainConfig) -> list[Any]:
 
 def pretrain_cuts(config: PretrainConfig, cuts: Sequence[Any], output: Path | str) -> Path:
     """:func:`pretrain` for lhotse cuts at hand."""
+    output = Path(output)
+    with hold(output / LOCK_FILE) if _rank() == 0 else nullcontext():  # all processes of one run share the folder
+        _pretrain(config, cuts, output)
+    return output
+
+
+def _pretrain(config: PretrainConfig, cuts: Sequence[Any], output: Path) -> None:
     try:
         import lightning.pytorch as lightning
     except ImportError as error:
@@ -99,7 +107,6 @@ def pretrain_cuts(config: PretrainConfig, cuts: Sequence[Any], output: Path | st
     from speechstrata.pretraining.prepare import prepare
 
     quieten()
-    output = Path(output)
     steps = config.optimizer.steps
     last = output / "checkpoints" / LAST
     _claim(output, config)
@@ -116,7 +123,6 @@ def pretrain_cuts(config: PretrainConfig, cuts: Sequence[Any], output: Path | st
             write_json(output / "summary.json", summary)
     if main:
         export_model(last, prepared.network, output / "model")
-    return output
 
 
 def _fit(lightning: Any, config: PretrainConfig, prepared: Any, output: Path, resume_step: int) -> dict[str, Any]:
@@ -126,7 +132,7 @@ def _fit(lightning: Any, config: PretrainConfig, prepared: Any, output: Path, re
     from speechstrata.pretraining.curves import CurveLogger
     from speechstrata.pretraining.data import PretrainingData
     from speechstrata.pretraining.module import PretrainingModule
-    from speechstrata.pretraining.strategies import choose_strategy, processes
+    from speechstrata.pretraining.strategies import accelerator, choose_strategy, processes
 
     intervals = Intervals.of(config)
     world, local, hosts = processes()
@@ -145,7 +151,7 @@ def _fit(lightning: Any, config: PretrainConfig, prepared: Any, output: Path, re
 
         callbacks.insert(0, EMAWeightAveraging(decay=config.optimizer.ema_decay))
     trainer = lightning.Trainer(
-        accelerator={"auto": "auto", "cpu": "cpu", "cuda": "gpu"}[config.run.accelerator],
+        accelerator=accelerator(config),
         devices=local,
         num_nodes=hosts,
         strategy=choose_strategy(config, prepared.network, world),
