@@ -182,3 +182,40 @@ def test_what_lhotse_cannot_load_is_one_clear_line(tmp_path):
     recording = Recording("r", [AudioSource("command", [0], "false")], 16_000, 16_000, 1.0)
     with pytest.raises(InputError, match="utterance c: "):
         load_cut(MonoCut("c", 0.0, 1.0, 0, recording=recording), 16_000)
+
+
+def test_a_damaged_archive_is_one_clear_line(tmp_path):
+    write(tmp_path / "a.wav", tone(440, 0.5, 16_000), 16_000)
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        file.write(tmp_path / "a.wav", "a.wav")
+    whole = archive.read_bytes()
+    for place in range(40, 400, 24):
+        archive.write_bytes(whole[:place] + b"\xff" * 16 + whole[place + 16 :])
+        with pytest.raises(InputError, match=r"a\.zip"):
+            read_audio(f"{archive}!/a.wav", 16_000)
+
+
+@pytest.mark.parametrize("source", ["file", "archive"])
+def test_a_play_list_among_the_recordings_fetches_nothing(tmp_path, source):
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.2)
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/a.wav"
+        text = f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{address}\n#EXT-X-ENDLIST\n"
+        path = tmp_path / "a.wav"
+        path.write_text(text)
+        if source == "archive":
+            with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+                file.writestr("a.m3u8", text)
+        with pytest.raises(InputError):
+            read_audio(path if source == "file" else f"{tmp_path / 'a.zip'}!/a.m3u8", 16_000)
+        with pytest.raises(TimeoutError):
+            server.accept()
+
+
+def test_a_format_without_a_header_is_not_guessed_at(tmp_path):
+    path = write(tmp_path / "a.wav", tone(440, 0.5, 8_000), 8_000).rename(tmp_path / "a.g722")
+    assert audio_info(path).sample_rate == 16_000  # G.722's, whatever its bytes look like
+    assert abs(audio_info(path).samples - len(read_audio(path, 16_000))) <= 2

@@ -7,6 +7,7 @@ Neither torchaudio nor torchcodec is needed. A source is a path, or a path insid
 import io
 import os
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -115,9 +116,9 @@ def audio_info(path: Path | str) -> AudioInfo:
     Raises:
         InputError: as :func:`read_audio`.
     """
-    handle = _open(path)
     try:
-        found = soundfile.info(handle)
+        _refuse_headerless(path)
+        found = soundfile.info(_open(path))
         return AudioInfo(found.samplerate, found.channels, found.frames)
     except (soundfile.LibsndfileError, TypeError):
         samples, rate = _decode_with_av(path, _open(path), 0.0, None)
@@ -185,8 +186,8 @@ def read_bytes(path: Path | str) -> bytes:
         return _archive(archive, stamp, os.getpid()).read(member)
     except KeyError as error:
         raise InputError(f"{archive} has no member {member!r}", "make the corpus again") from error
-    except (OSError, zipfile.BadZipFile) as error:
-        raise InputError(f"cannot read {archive}: {error}", "make the corpus again") from error
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # RuntimeError: it is encrypted
+        raise InputError(f"cannot read {member!r} of {archive}: {error}", "make the corpus again") from error
 
 
 @lru_cache(maxsize=16)
@@ -235,8 +236,7 @@ def _load_direct(cut: Any, recording: Any, sample_rate: int) -> Waveform:
 def _decode_with_soundfile(
     path: Path | str, source: str | io.BytesIO, start: float, duration: float | None
 ) -> tuple[Waveform, int]:
-    if Path(os.fspath(path)).suffix.lower() in _HEADERLESS:
-        raise soundfile.LibsndfileError(1, "headerless: ")
+    _refuse_headerless(path)
     with soundfile.SoundFile(source) as file:
         rate = int(file.samplerate)
         first = round(start * rate)
@@ -247,6 +247,16 @@ def _decode_with_soundfile(
         return file.read(count, dtype="float32", always_2d=True).T, rate
 
 
+def _refuse_headerless(path: Path | str) -> None:
+    """Keep libsndfile from guessing at a format without a header; raises as it does for one unknown to it."""
+    if _headerless_format(path) is not None:
+        raise soundfile.LibsndfileError(1, "headerless: ")
+
+
+def _headerless_format(path: Path | str) -> str | None:
+    return _HEADERLESS.get(Path(os.fspath(path)).suffix.lower())
+
+
 def _decode_with_av(
     path: Path | str, source: str | io.BytesIO, start: float, duration: float | None
 ) -> tuple[Waveform, int]:
@@ -254,7 +264,9 @@ def _decode_with_av(
     import av
 
     try:
-        with av.open(source, format=_HEADERLESS.get(Path(os.fspath(path)).suffix.lower())) as container:
+        # A play list among the recordings must not make FFmpeg fetch what it names.
+        options = {"protocol_whitelist": "file"}
+        with av.open(source, format=_headerless_format(path), options=options) as container:
             if not container.streams.audio:
                 raise InputError(f"{path} has no audio stream", "remove it or mend it")
             stream = container.streams.audio[0]

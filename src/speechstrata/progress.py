@@ -21,7 +21,7 @@ class ProgressBar:
     def __init__(self, description: str, total: float, unit: str = "") -> None:
         console = Console(stderr=True)
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.completed:.0f}/{task.total:.0f} " + unit),
             TimeElapsedColumn(),

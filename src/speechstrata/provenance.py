@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shlex
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -37,7 +38,7 @@ def provenance(seeds: Sequence[int]) -> dict[str, Any]:
     return {
         "speechstrata": __version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": " ".join(["speechstrata", *sys.argv[1:]]),
+        "command": shlex.join(["speechstrata", *sys.argv[1:]]),
         "packages": packages,
         "machine": {
             "python": platform.python_version(),

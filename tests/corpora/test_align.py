@@ -98,13 +98,14 @@ def test_two_processes_give_what_one_gives(tmp_path, calls):
     assert alignments(one) == alignments(two)
 
 
-def test_a_killed_run_goes_on_where_it_stopped(tmp_path, calls):
+@pytest.mark.parametrize("torn", ['{"key": "a line that was being writ', "7\n", "[" * 5000 + "\n"])
+def test_a_killed_run_goes_on_where_it_stopped(tmp_path, calls, torn):
     corpus = noise_corpus(tmp_path / "in")
     with pytest.raises(KeyboardInterrupt):
         align_corpus(corpus, tmp_path / "out", workers=1, align=align_until_killed)
     assert len(calls()) == 5
     with (tmp_path / "out" / JOURNAL).open("a") as journal:
-        journal.write('{"key": "a line that was being writ')
+        journal.write(torn)
     resumed = align_corpus(corpus, tmp_path / "out", workers=1, align=align_in_halves)
     assert sorted(calls()) == sorted(cut.id for cut in corpus.cuts)
     whole = align_corpus(corpus, tmp_path / "fresh", workers=1, align=align_in_halves)

@@ -144,3 +144,10 @@ def test_strict_ends_at_the_first_problem():
     assert log.problems == [Problem("a.wav", "broken", skipped=True)]
     with pytest.raises(CorpusError, match=r"a\.wav: broken"):
         ProblemLog(strict=True).report("a.wav", "broken")
+
+
+def test_problems_keep_whatever_characters_their_names_have(tmp_path):
+    log = ProblemLog()
+    log.report("a\u2028b\x85c\n.wav", "caf\udce9")
+    save_corpus(make_corpus("tiny", make(tmp_path).cuts, description="", problems=log.problems), tmp_path)
+    assert load_corpus(tmp_path).problems == (Problem("a\u2028b\x85c\n.wav", "caf\\udce9"),)

@@ -77,3 +77,21 @@ def test_a_file_that_is_no_text_is_an_error(tmp_path):
     (tmp_path / "words.ctm").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(CorpusError, match="cannot be read"):
         read_ctm(tmp_path / "words.ctm", ProblemLog())
+
+
+def test_recordings_that_share_a_name_are_known_by_their_place(folder):
+    write_noise(folder / "in" / "ben" / "one.wav", seed=2)
+    (folder / "words.ctm").write_text(WORDS + "ben-one 1 0.2 0.3 other\n")
+    corpus = prepare_ctm(folder / "in", CtmOptions(words=folder / "words.ctm"))
+    assert {cut.id: cut.supervisions[0].text for cut in corpus.cuts} == {"ben-one": "other", "ben-two": "yes"}
+    reasons = {Path(problem.item).name: problem.reason for problem in corpus.problems}
+    assert reasons["one.wav"] == "words.ctm has nothing on it; 2 files are called one"
+    assert reasons["one"] == "there is no audio for it"
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_name(folder):
+    (folder / "words.ctm").write_text("one 1 0.10 0.30 hello\n", encoding="utf-8-sig")
+    (folder / "utt2spk").write_text("one s1\n", encoding="utf-8-sig")
+    options = CtmOptions(words=folder / "words.ctm", speakers=folder / "utt2spk")
+    [cut] = prepare_ctm(folder / "in", options).cuts
+    assert cut.supervisions[0].speaker == "s1"

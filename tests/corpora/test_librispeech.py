@@ -135,3 +135,16 @@ def test_without_checking_only_headers_are_read(release):
 def test_another_folder_is_one_clear_error(tmp_path):
     with pytest.raises(CorpusError, match="no split of LibriSpeech"):
         prepare_librispeech(tmp_path)
+
+
+def test_other_names_and_a_chapter_that_is_no_text_do_not_stop_it(release):
+    folder = release / "dev-clean" / "84" / "121123"
+    write_noise(folder / "84-121123-x-1.flac")
+    with (folder / "84-121123.trans.txt").open("a") as file:
+        file.write("84-121123-x-1 MORE\n")
+    (release / "train-clean-5" / "1088" / "134315" / "1088-134315.trans.txt").write_bytes(b"\xff\xfe")
+    corpus = prepare_librispeech(release)
+    cut = corpus.cuts["84-121123-x-1"]
+    assert (cut.supervisions[0].speaker, cut.custom["chapter"]) == ("84", "121123")
+    assert "is not UTF-8 text" in problems(corpus)["1088-134315.trans.txt"]
+    assert len(corpus.cuts) == 3

@@ -63,3 +63,10 @@ def test_numbers_are_spelt_as_inflect_spells_them(number):
 def test_plain_words_keep_any_script():
     assert plain_words("Čau, SVĚTE! Don't 'x' 42.") == "čau světe don't x 42"
     assert plain_words("हिन्दी भाषा।") == "हिन्दी भाषा"
+
+
+def test_a_number_of_any_length_is_read():
+    assert normalise_transcript("9" * 16) == " ".join(["nine"] * 16)
+    assert normalise_transcript("1" * 15).startswith("one hundred eleven trillion")
+    for text in ("7" * 5000, "7" * 5000 + "x", "$" + "7" * 5000 + ".50", ",".join(["777"] * 2000)):
+        assert normalise_transcript(text).startswith("seven seven seven")

@@ -86,8 +86,9 @@ def test_a_configuration_without_a_type(copy: Path) -> None:
         load_encoder(copy)
 
 
-def test_a_broken_preprocessor(copy: Path) -> None:
-    (copy / "preprocessor_config.json").write_text("{")
+@pytest.mark.parametrize("content", ["{", "[1]", '"x"', '{"sampling_rate": null}', '{"sampling_rate": [16000]}'])
+def test_a_broken_preprocessor(copy: Path, content: str) -> None:
+    (copy / "preprocessor_config.json").write_text(content)
     with pytest.raises(EncoderError, match=r"preprocessor_config.json of .* cannot be read"):
         load_encoder(copy)
 

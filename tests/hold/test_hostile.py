@@ -92,7 +92,7 @@ def test_commands_in_manifests_are_never_run(tmp_path: Path) -> None:
     assert not marker.exists()
 
 
-BOMBS = ("v.txt", "v.zip", "v.gz", "v.npz", "cuts.jsonl.gz", "v.bin")
+BOMBS = ("v.txt", "v.zip", "v.gz", "v.npz", "cuts.jsonl.gz", "cuts.json.gz", "v.bin")
 
 
 def make_bomb(folder: Path, name: str) -> Path:
@@ -146,6 +146,38 @@ def test_bombs_end_in_an_error_before_the_memory_does(tmp_path: Path) -> None:
     command = [sys.executable, "-c", BOMB_PROGRAM, *paths]
     run = subprocess.run(command, capture_output=True, text=True, timeout=200)
     assert run.stdout.split("\n")[:-1] == [f"refused {name}" for name in BOMBS], run.stderr[-1500:]
+
+
+def test_an_endless_line_of_a_manifest_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from speechstrata.corpora import corpus, manifests
+
+    (tmp_path / "a.wav").write_bytes(wave())
+    good = json.dumps(cut()).encode() + b"\n"
+    (tmp_path / "manifest.jsonl.gz").write_bytes(gzip.compress(good))
+    folder = tmp_path / "corpus"
+    prepare_corpus("lhotse", tmp_path / "manifest.jsonl.gz", folder)
+    for module in (corpus, manifests):
+        monkeypatch.setattr(module, "LONGEST_LINE", 4096)
+    for path in (tmp_path / "manifest.jsonl.gz", folder / "cuts.jsonl.gz"):
+        path.write_bytes(gzip.compress(good + b" " * 5000 + b"\n"))
+        with pytest.raises(SpeechstrataError, match=rf"{path.name}: line 2 is longer than 4,096 characters"):
+            load_corpus(path if path.name.startswith("manifest") else folder)
+
+
+@pytest.mark.parametrize("text", ["[" * 20_000, "a: " + "{" * 20_000, "a: [1, # ]\n" * 20_000, "a: b\n" * 300_000])
+def test_recipes_that_take_the_time_of_a_day_are_refused_at_once(tmp_path: Path, text: str) -> None:
+    import time
+
+    from speechstrata.pretraining.recipes import load_recipe
+
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    begin = time.process_time()
+    with pytest.raises(InputError, match=r"recipe\.yaml is no recipe"):
+        load_recipe(path)
+    with pytest.raises(InputError, match="is no recipe"):
+        load_recipe("tiny-hubert", [f"model={text}"])
+    assert time.process_time() - begin < 1
 
 
 def test_paths_in_archives_do_not_lead_outside(tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def _read_journal(path: Path) -> dict[str, dict[str, Any]]:
             try:
                 row = json.loads(line)
                 done[row.pop("key")] = row
-            except (ValueError, KeyError):
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 break
             if not line.endswith(b"\n"):
                 break

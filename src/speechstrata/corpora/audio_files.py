@@ -119,6 +119,10 @@ def speaker_of(path: Path, root: Path, pattern: str | None = None) -> str:
 
 
 def _inspect(path: Path, check: bool) -> AudioFile:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise InputError("its name is not UTF-8", "rename it") from error
     if check:
         data = read_bytes(path)
         if not data:

@@ -16,12 +16,14 @@ from lhotse.utils import fastcopy
 from speechstrata.audio import ARCHIVE_MARK
 from speechstrata.corpora.cuts import as_cut_set, cut_digest
 from speechstrata.corpora.problems import Problem, read_problems, write_problems
-from speechstrata.errors import CorpusError
-from speechstrata.files import atomic_path, fingerprint, read_json, sha256_of_file, write_json
+from speechstrata.errors import CorpusError, SpeechstrataError
+from speechstrata.files import atomic_path, bounded_lines, fingerprint, read_json, sha256_of_file, write_json
 
 CUTS_FILE = "cuts.jsonl.gz"
 CORPUS_FILE = "corpus.json"
 _PROBLEMS_FILE = "problems.jsonl"
+#: Characters: the alignment of sixteen hours of speech in one cut. No line of a manifest is read further.
+LONGEST_LINE = 1 << 26
 _TOOLS = ("speechstrata", "lhotse", "soundfile", "av", "soxr", "pocketsphinx", "g2p-en")
 
 
@@ -250,7 +252,7 @@ def _load_folder(folder: Path, lazy: bool) -> Corpus:
             details=described.get("details", {}),
             folder=folder,
         )
-    except CorpusError:
+    except SpeechstrataError:
         raise
     except Exception as error:  # whatever gzip, the JSON reader and lhotse raise
         raise CorpusError(f"the corpus folder {folder} cannot be read: {error!r}", "prepare it again") from error
@@ -269,8 +271,8 @@ class CutsFile:
     root: Path
 
     def __iter__(self) -> Iterator[Any]:
-        with self._open() as lines:
-            for line in lines:
+        with self._open() as file:
+            for line in bounded_lines(file, LONGEST_LINE, self.path):
                 described = json.loads(line)
                 for source in _file_sources(described):
                     if not Path(source["source"]).is_absolute():
@@ -282,8 +284,8 @@ class CutsFile:
                 yield deserialize_item(described)
 
     def __len__(self) -> int:
-        with self._open() as lines:
-            return sum(1 for _ in lines)
+        with self._open() as file:
+            return sum(1 for _ in bounded_lines(file, LONGEST_LINE, self.path))
 
     def _open(self) -> IO[str]:
         if self.path.suffix == ".gz":

@@ -1,5 +1,6 @@
 """CTM files (NIST: recording, channel, start, duration, symbol), of words and of phones, with a folder of audio."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,8 @@ from speechstrata.corpora.cuts import Span
 from speechstrata.corpora.problems import ProblemLog
 from speechstrata.corpora.segments import split_at_pauses
 from speechstrata.corpora.textgrid import SILENCES, cuts_of_segments
-from speechstrata.errors import CorpusError
+from speechstrata.errors import CorpusError, InputError
+from speechstrata.files import read_text
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ class CtmOptions:
 def prepare_ctm(
     source: Path, options: CtmOptions, *, workers: int = 1, check: bool = True, strict: bool = False
 ) -> Corpus:
-    """The corpus of a folder of audio and CTM files; a recording is known by its file's name or its path's id.
+    """The corpus of a folder of audio and CTM files; a recording is known by its file's name, if
+    no other file has it, or its path's id.
 
     Raises:
         CorpusError: a file cannot be read, or nothing usable is left.
@@ -60,9 +63,9 @@ def read_ctm(path: Path, log: ProblemLog) -> dict[str, list[Span]]:
         CorpusError: the file cannot be read.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CorpusError(f"the CTM file {path} cannot be read: {error}", "check the path") from error
+        text = read_text(path)
+    except InputError as error:
+        raise CorpusError(f"the CTM file cannot be read: {error.message}", error.remedy) from error
     found: dict[str, list[Span]] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         fields = line.split()
@@ -85,10 +88,14 @@ def _cuts(root: Path, options: CtmOptions, log: ProblemLog, workers: int, check:
     phones = read_ctm(options.phones, log) if options.phones else {}
     speakers = _read_speakers(options.speakers, log) if options.speakers else {}
     audio = find_audio(root)
-    names = {path: path.stem if path.stem in words else utterance_id(path, root) for path in audio}
+    stems = Counter(path.stem for path in audio)
+    names = {
+        path: path.stem if path.stem in words and stems[path.stem] == 1 else utterance_id(path, root) for path in audio
+    }
     for path, name in names.items():
         if name not in words:
-            log.report(path, f"{options.words.name} has nothing on it")
+            shared = f"; {stems[path.stem]} files are called {path.stem}" if stems[path.stem] > 1 else ""
+            log.report(path, f"{options.words.name} has nothing on it{shared}")
     for name in sorted(set(words) - set(names.values())):
         log.report(name, "there is no audio for it")
     known = [path for path in audio if names[path] in words]
@@ -101,9 +108,9 @@ def _cuts(root: Path, options: CtmOptions, log: ProblemLog, workers: int, check:
 
 def _read_speakers(path: Path, log: ProblemLog) -> dict[str, str]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise CorpusError(f"the file of speakers {path} cannot be read: {error}", "check the path") from error
+        lines = read_text(path).splitlines()
+    except InputError as error:
+        raise CorpusError(f"the file of speakers cannot be read: {error.message}", error.remedy) from error
     speakers: dict[str, str] = {}
     for number, line in enumerate(lines, start=1):
         fields = line.split()

@@ -160,7 +160,7 @@ def _cut(file: AudioFile, text: str, split: str, grid: Path, words: list[Span], 
     phones: list[Span] = []
     if grid.is_file():
         words, phones = read_textgrid(grid)
-    speaker, chapter, _ = file.path.stem.split("-")
+    chapter, speaker = file.path.parent.name, file.path.parent.parent.name
     return make_cut(
         file.path.stem,
         file.path,
@@ -178,7 +178,12 @@ def _cut(file: AudioFile, text: str, split: str, grid: Path, words: list[Span], 
 def _transcripts(chapter: Path, log: ProblemLog) -> dict[str, str]:
     texts: dict[str, str] = {}
     for path in sorted(chapter.glob("*.trans.txt")):
-        for number, line in enumerate(read_text(path).splitlines(), start=1):
+        try:
+            lines = read_text(path).splitlines()
+        except InputError as error:
+            log.report(path, error.message)
+            continue
+        for number, line in enumerate(lines, start=1):
             name, _, text = line.strip().partition(" ")
             if text:
                 texts[name] = text

@@ -1,5 +1,6 @@
 """lhotse manifests as corpora: cuts, or recordings with supervisions."""
 
+import gzip
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,12 @@ from lhotse.utils import fastcopy
 
 from speechstrata.audio import ARCHIVE_MARK
 from speechstrata.corpora.audio_files import inspect_audio
-from speechstrata.corpora.corpus import Corpus, make_corpus
+from speechstrata.corpora.corpus import LONGEST_LINE, Corpus, make_corpus
 from speechstrata.corpora.cuts import TIME_TOLERANCE, Span, check_spans
 from speechstrata.corpora.problems import MIN_SECONDS, ProblemLog
 from speechstrata.corpora.text import plain_words
-from speechstrata.errors import CorpusError, InputError
+from speechstrata.errors import CorpusError, InputError, SpeechstrataError
+from speechstrata.files import bounded_lines
 
 #: The names under which manifests keep word and phone alignments.
 _ALIGNMENT_NAMES = {"word": ("word", "words"), "phone": ("phone", "phones", "phoneme", "phonemes")}
@@ -45,9 +47,11 @@ def load_manifest_corpus(
     path = Path(path)
     log = ProblemLog(strict)
     try:
-        manifest = load_manifest(path)
+        manifest = _load(path)
         if supervisions is not None:
-            manifest = CutSet.from_manifests(recordings=manifest, supervisions=load_manifest(supervisions))
+            manifest = CutSet.from_manifests(recordings=manifest, supervisions=_load(Path(supervisions)))
+    except SpeechstrataError:
+        raise
     except Exception as error:  # lhotse raises assertions, key errors and whatever the JSON reader does
         raise CorpusError(f"{path} cannot be read as a lhotse manifest: {error}", "give a cuts manifest") from error
     if not isinstance(manifest, CutSet):
@@ -63,6 +67,15 @@ def load_manifest_corpus(
         source=path.name,
         problems=log.problems,
     )
+
+
+def _load(path: Path) -> Any:
+    """A manifest of any kind, as lhotse reads it; a compressed one only where its lines fit in memory."""
+    if path.suffix == ".gz":
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            for _ in bounded_lines(file, LONGEST_LINE, path):
+                pass
+    return load_manifest(path.resolve())
 
 
 def import_cuts(cuts: Iterable[Any], root: Path, log: ProblemLog) -> Iterator[Any]:

@@ -1,12 +1,13 @@
 """What was wrong with a corpus' material: every item by name, with the reason, counted at the end."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from speechstrata.errors import CorpusError
-from speechstrata.files import write_text
+from speechstrata.files import read_text, write_text
 
 #: Recordings shorter than this hold nothing that can be analysed.
 MIN_SECONDS = 0.1
@@ -47,21 +48,22 @@ class ProblemLog:
         """
         if self.strict:
             raise CorpusError(f"{item}: {reason}", "mend it, or run without --strict to go on without it")
-        self.problems.append(Problem(str(item), reason, skipped))
+        self.problems.append(Problem(_printable(item), _printable(reason), skipped))
+
+
+def _printable(text: str | Path) -> str:
+    """A text that UTF-8 can hold: names of files need not be UTF-8."""
+    return str(text).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def write_problems(path: Path, problems: Iterable[Problem]) -> None:
     """Write ``problems.jsonl``: one JSON object a line."""
-    import json
-
     write_text(path, "".join(json.dumps(asdict(problem), ensure_ascii=False) + "\n" for problem in problems))
 
 
 def read_problems(path: Path) -> tuple[Problem, ...]:
     """Read what :func:`write_problems` wrote; no file means no problems."""
-    import json
-
     if not path.exists():
         return ()
-    rows: list[dict[str, Any]] = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+    rows: list[dict[str, Any]] = [json.loads(line) for line in read_text(path).split("\n") if line]
     return tuple(Problem(**row) for row in rows)

@@ -11,6 +11,8 @@ _UNITS = (
 # fmt: on
 _TENS = ("", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 _SCALES = ((10**12, "trillion"), (10**9, "billion"), (10**6, "million"), (10**3, "thousand"), (100, "hundred"))
+#: Digits of the longest number that is read as one: below a thousand trillion.
+_LONGEST_NUMBER = 15
 _IRREGULAR_ORDINALS = {
     "one": "first",
     "two": "second",
@@ -102,7 +104,7 @@ def normalise_transcript(text: str) -> str:
     text = _CLOCK.sub(_spell_clock, text)
     text = _NUMBER.sub(_spell_match, text)
     text = re.sub(r"(?<=\d)(?=[A-Za-z])", " ", text)  # what is left: digits grown together with letters, as in "3D"
-    text = re.sub(r"\d+", lambda match: f" {spell_number(int(match[0]))} ", text)
+    text = re.sub(r"\d+", lambda match: f" {_spell_digits(match[0])} ", text)
     for symbol, word in SYMBOLS.items():
         text = text.replace(symbol, f" {word} ")
     words = re.sub(r"[^a-z']+", " ", text.lower()).split()
@@ -132,9 +134,10 @@ def _spell_clock(match: re.Match[str]) -> str:
 
 
 def _spell_match(match: re.Match[str]) -> str:
-    whole = int(match["whole"].replace(",", ""))
-    if whole >= 10**15:
-        return " ".join(spell_number(int(digit)) for digit in match["whole"] if digit != ",")
+    digits = match["whole"].replace(",", "")
+    if len(digits) > _LONGEST_NUMBER:
+        return f" {_spell_digits(digits)} "
+    whole = int(digits)
     if match["ordinal"]:
         return f" {spell_ordinal(whole)} "
     if not match["currency"] and not match["fraction"] and 1100 <= whole < 2000 and "," not in match["whole"]:
@@ -149,6 +152,13 @@ def _spell_match(match: re.Match[str]) -> str:
     if match["fraction"]:
         spelt += " point " + " ".join(spell_number(int(digit)) for digit in match["fraction"][1:])
     return f" {spelt} "
+
+
+def _spell_digits(digits: str) -> str:
+    """A number in words; one that is too long for that digit by digit."""
+    if len(digits) > _LONGEST_NUMBER:
+        return " ".join(spell_number(int(digit)) for digit in digits)
+    return spell_number(int(digits))
 
 
 def plain_words(text: str) -> str:

@@ -10,6 +10,7 @@ from speechstrata.corpora.corpus import Corpus, make_corpus
 from speechstrata.corpora.cuts import make_cut
 from speechstrata.corpora.problems import ProblemLog
 from speechstrata.errors import CorpusError, InputError
+from speechstrata.files import read_text
 
 _SUFFIXES = (".txt", ".lab")
 
@@ -80,9 +81,9 @@ def _files(audio: list[Path], root: Path, log: ProblemLog) -> dict[Path, tuple[s
     texts: dict[Path, tuple[str, str]] = {}
     for path, other in pair_by_stem(audio, root, others, root).items():
         try:
-            text = " ".join(other.read_text(encoding="utf-8").split())
-        except UnicodeDecodeError as error:
-            log.report(other, f"not UTF-8 text: {error.reason}")
+            text = " ".join(read_text(other).split())
+        except InputError as error:
+            log.report(other, error.message)
             continue
         if text:
             texts[path] = (text, "")
@@ -93,9 +94,9 @@ def _files(audio: list[Path], root: Path, log: ProblemLog) -> dict[Path, tuple[s
 
 def _table(table: Path, audio: list[Path], root: Path, log: ProblemLog) -> dict[Path, tuple[str, str]]:
     try:
-        lines = table.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise CorpusError(f"the table of transcripts {table} cannot be read: {error}", "check the path") from error
+        lines = read_text(table).split("\n")
+    except InputError as error:
+        raise CorpusError(f"the table of transcripts cannot be read: {error.message}", error.remedy) from error
     by_name = {utterance_id(path, root): path for path in audio}
     stems: dict[str, list[Path]] = {}
     for path in audio:

@@ -97,14 +97,14 @@ def read_preprocessing(source: str) -> Preprocessing:
                     source, name, _raise_exceptions_for_missing_entries=False, **hub_options(source)
                 )
             values = {} if path is None else json.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
+            if name == "processor_config.json":
+                values = values.get("feature_extractor", {})
+            if values:
+                return Preprocessing(int(values.get("sampling_rate", 16000)), values.get("do_normalize"), values)
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise EncoderError(
                 f"{name} of {source} cannot be read: {_first_line(error)}", "fetch the model again"
             ) from error
-        if name == "processor_config.json":
-            values = values.get("feature_extractor", {})
-        if values:
-            return Preprocessing(int(values.get("sampling_rate", 16000)), values.get("do_normalize"), values)
     _LOG.warning("%s has no preprocessor_config.json: taken to need 16 kHz audio", source)
     return Preprocessing(16000, None, {})
 

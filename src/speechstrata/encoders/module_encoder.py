@@ -65,7 +65,7 @@ class ModuleEncoder(SpeechEncoder):
         """
         try:
             self.module.to(device)
-        except (RuntimeError, AssertionError) as error:
+        except (RuntimeError, AssertionError, TypeError) as error:  # TypeError: a device without float64
             reason = str(error).splitlines()[0]
             raise EncoderError(f"cannot use device {str(device)!r}: {reason}", 'try device="cpu"') from error
         self.device = torch.device(device)

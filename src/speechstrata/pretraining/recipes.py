@@ -17,6 +17,8 @@ _BASE = "base"
 
 #: What file systems take.
 _LONGEST_NAME = 240
+#: PyYAML's time grows with the square of the brackets that are open: texts with more are not read.
+_LONGEST_TEXT, _MOST_BRACKETS = 1_000_000, 500
 
 
 def recipe_names() -> tuple[str, ...]:
@@ -43,12 +45,7 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Pret
         key, equals, value = override.partition("=")
         if not equals or not key:
             raise InputError(f"cannot use the setting {override!r}", "write it as section.key=value")
-        try:
-            layer: Any = yaml.safe_load(value) if value else ""
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise InputError(
-                f"the setting {override[:80]!r} is not valid YAML: {str(error)[:200]}", "mend it"
-            ) from error
+        layer: Any = _parse(value, f"the setting {override[:80]!r}") if value else ""
         for part in reversed(key.split(".")):
             layer = {part: layer}
         values = _merged(values, layer)
@@ -97,10 +94,7 @@ def _read(name_or_path: str | Path, seen: tuple[str, ...]) -> dict[str, Any]:
     else:
         known = ", ".join(recipe_names())
         raise InputError(f"there is no recipe {name!r}", f"give a YAML file, or one of: {known}")
-    try:
-        values = yaml.safe_load(text) or {}
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that is none, a huge number
-        raise InputError(f"{name} is not valid YAML: {str(error)[:500]}", "mend the file") from error
+    values = _parse(text, name) or {}
     if not isinstance(values, dict):
         raise InputError(f"{name} holds {type(values).__name__}, not settings", "write one `key: value` a line")
     base = values.pop(_BASE, None)
@@ -108,6 +102,20 @@ def _read(name_or_path: str | Path, seen: tuple[str, ...]) -> dict[str, Any]:
     if base is None:
         return values
     return _merged(_read(base, (*seen, name)), values)
+
+
+def _parse(text: str, name: str) -> Any:
+    """What a YAML text says; ``name`` is for the message."""
+    brackets = text.count("[") + text.count("{")
+    if len(text) > _LONGEST_TEXT or brackets > _MOST_BRACKETS:
+        raise InputError(
+            f"{name} is no recipe: it has {len(text):,} characters and {brackets:,} opening brackets",
+            f"mend it; {_LONGEST_TEXT:,} and {_MOST_BRACKETS:,} are read",
+        )
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that is none, a huge number
+        raise InputError(f"{name} is not valid YAML: {str(error)[:500]}", "mend it") from error
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
