@@ -1,5 +1,6 @@
 """Cached states are those that the encoder gives; the cache is bounded, resumable and keyed by what it depends on."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from speechstrata.encoders.loading import load_encoder
+from speechstrata.errors import InputError
 from speechstrata.superb import cache as module
 from speechstrata.superb.cache import CacheSettings, Wanted, open_cache
 from speechstrata.superb.corpora.probe_corpus import load_probe_corpus
@@ -100,6 +102,52 @@ def test_what_does_not_fit_is_not_made_and_what_is_old_makes_room(wanted, tmp_pa
     open_cache(wanted(normalize=True), settings)
     (second,) = tmp_path.iterdir()
     assert first != second
+
+
+def test_an_entry_in_use_is_not_driven_out(wanted, tmp_path):
+    size = wanted().gigabytes("float32")
+    settings = CacheSettings(tmp_path, gigabytes=1.7 * size)
+    first = open_cache(wanted(), settings)
+    assert open_cache(wanted(normalize=True), settings) is None
+    assert len(first.states(3))
+    again = open_cache(wanted(), settings)  # by another run
+    first.close()
+    assert open_cache(wanted(normalize=True), settings) is None
+    again.close()
+    assert open_cache(wanted(normalize=True), settings) is not None
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_files_that_other_runs_rename_meanwhile_are_passed_over(wanted, tmp_path, monkeypatch):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "000000.npy").write_bytes(b"0" * 1000)
+    real = Path.iterdir
+
+    def listed(folder):
+        found = list(real(folder))
+        return [*found, folder / ".000001.npy.partial"] if folder.name == "other" else found
+
+    monkeypatch.setattr(Path, "iterdir", listed)
+    assert module._use(tmp_path / "other")[1] == pytest.approx(1e-6)
+    assert module._use(tmp_path / "gone") == (0.0, 0.0)
+    assert open_cache(wanted(), CacheSettings(tmp_path)) is not None
+
+
+def test_states_too_large_for_half_precision_are_an_error(wanted, tmp_path, monkeypatch):
+    want = wanted()
+    with torch.no_grad():
+        want.encoder.module.projection.bias.fill_(1e6)
+    wide = replace(want, choice=choose_layers(want.encoder, ["projection"]))
+    with pytest.raises(InputError, match="too large for float16"):
+        open_cache(wide, CacheSettings(tmp_path, precision="float16"))
+    assert open_cache(wide, CacheSettings(tmp_path)) is not None
+
+
+def test_norms_of_states_that_are_not_cached_are_those_of_all(wanted, tmp_path):
+    cached = CachedStates(open_cache(wanted(), CacheSettings(tmp_path)), np.arange(24))
+    made = live(wanted())
+    made.batch([1, 2])
+    np.testing.assert_allclose(made.mean_norms(), cached.mean_norms(), rtol=1e-4)
 
 
 def test_the_key_depends_on_what_the_states_depend_on(wanted):

@@ -1,16 +1,21 @@
 """Tasks x models x seeds in one call: what is trained, what is left when a run fails, and the tables."""
 
 import shutil
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from speechstrata.cli import main
-from speechstrata.errors import InputError
+from speechstrata.errors import InputError, SpeechstrataError
+from speechstrata.superb import grid
 from speechstrata.superb.config import ProbeConfig
 from speechstrata.superb.grid import Outcome, plan_grid, run_grid
 from speechstrata.superb.names import model_name
+from speechstrata.superb.results import find_runs, summary_table
+from speechstrata.superb.training import ProbeInputs, train_probe
 
 CONFIG = ProbeConfig(set=("steps=10", "evaluate_every=10", "batch_size=8", "learning_rate=0.01"))
 
@@ -69,6 +74,29 @@ def test_a_run_that_fails_stops_no_other_and_finished_ones_are_kept(
     run_grid(cells[1:], tmp_path / "out", report=told.append)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.ckpt")} == before
     assert [outcome.result for outcome in told[4:]] == [outcome.result for outcome in told[2:4]]
+
+
+def test_a_worker_that_dies_is_one_error(
+    keywords: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dead(*_: object) -> Future[list[Outcome]]:
+        future: Future[list[Outcome]] = Future()
+        future.set_exception(BrokenProcessPool("terminated abruptly"))
+        return future
+
+    monkeypatch.setattr(grid.ProcessPoolExecutor, "submit", dead)
+    cells = plan_grid([str(model)], [keywords], CONFIG, tmp_path)
+    with pytest.raises(SpeechstrataError, match="a worker process died"):
+        run_grid(cells, tmp_path, workers=2, report=lambda outcome: None)
+
+
+def test_runs_of_different_lengths_have_no_mean(keywords: Path, model: Path, tmp_path: Path) -> None:
+    for steps in (2, 4):
+        config = ProbeConfig(set=(f"steps={steps}", f"evaluate_every={steps}"))
+        train_probe(ProbeInputs("ks", str(model), str(keywords)), config, tmp_path / f"ks-{steps}")
+    assert "| small |" in summary_table(find_runs([tmp_path / "ks-2"]))
+    with pytest.raises(InputError, match=r"small has ks runs with .* 2\) and .* 4\)"):
+        summary_table(find_runs([tmp_path]))
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Probe runs: they learn, find the layer that holds the label, resume to the same numbers, and serve finished work."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,80 @@ def test_without_room_for_a_cache_the_states_are_made_anew(finished: Path, input
     assert live == pytest.approx([layer["weight"] for layer in reference["layers"]], abs=1e-3)
 
 
+def test_a_stopped_run_without_a_cache_has_the_norms_of_all_states(
+    finished: Path, inputs: ProbeInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped between its last step and its result, so that nothing is trained any more."""
+    config = replace(CONFIG, cache_gigabytes=1e-6, set=("steps=4", "evaluate_every=4", "batch_size=16"))
+
+    def stops(*_: Any) -> None:
+        raise RuntimeError("stopped")
+
+    monkeypatch.setattr(training, "_finish", stops)
+    with pytest.raises(RuntimeError, match="stopped"):
+        train_probe(replace(inputs, cache=""), config, tmp_path / "ks")
+    monkeypatch.undo()
+    torch.set_num_threads(1)
+    result = train_probe(replace(inputs, cache=""), config, tmp_path / "ks")
+    norms = [layer["mean_norm"] for layer in result["layers"]]
+    assert norms == pytest.approx(
+        [layer["mean_norm"] for layer in read_json(finished / "result.json")["layers"]], rel=1e-3
+    )
+
+
+def test_layers_that_are_added_up_as_they_appear_train_the_same_probe(model: Path, tmp_path: Path) -> None:
+    """Speech recognition, whose states are not pooled: nothing cached, with all layers in memory and one at a time."""
+    corpus = spoken(tmp_path / "corpus")
+    settings = ("steps=6", "evaluate_every=3", "batch_size=4", "width=16", "hidden=16", "dropout=0.0")
+    results = []
+    for name, memory in (("all", 4.0), ("one", 1e-6)):
+        config = ProbeConfig(set=settings, cache_gigabytes=1e-6, memory_gigabytes=memory)
+        result = train_probe(ProbeInputs("asr", str(model), str(corpus)), config, tmp_path / name)
+        assert not result["cached"]
+        assert [problem["cut"] for problem in result["problems"]] == ["train-short"]
+        results.append((result, rows(tmp_path / name / "metrics.csv"), rows(tmp_path / name / "weights.csv")))
+    (one, metrics, course), (other, metrics_too, course_too) = results
+    assert float(metrics_too[-1]["loss"]) == pytest.approx(float(metrics[-1]["loss"]), rel=1e-4)
+    assert list(course[-1].values()) != list(course[0].values())
+    for before, after in zip(course, course_too, strict=True):
+        assert list(map(float, after.values())) == pytest.approx(list(map(float, before.values())), rel=1e-4)
+    norms = ([layer["mean_norm"] for layer in result["layers"]] for result in (one, other))
+    assert next(norms) == pytest.approx(next(norms), rel=1e-5)
+
+
+def spoken(folder: Path) -> Path:
+    """Noises with a text, and one that is too short for a frame."""
+    import soundfile
+    from lhotse import MonoCut, Recording, SupervisionSegment
+
+    from speechstrata.superb.corpora.probe_corpus import write_probe_corpus
+
+    rng = np.random.default_rng(0)
+    folder.mkdir()
+
+    def cut(name: str, seconds: float) -> MonoCut:
+        soundfile.write(folder / f"{name}.wav", 0.1 * rng.normal(size=round(seconds * 16_000)), 16_000)
+        recording = Recording.from_file(folder / f"{name}.wav")
+        supervision = SupervisionSegment(name, name, 0.0, recording.duration, text="a b")
+        return MonoCut(name, 0.0, recording.duration, 0, supervisions=[supervision], recording=recording)
+
+    splits = {
+        split: [cut(f"{split}{n}", rng.uniform(0.5, 1.0)) for n in range(8)] for split in ("train", "dev", "test")
+    }
+    splits["train"].append(cut("train-short", 0.02))
+    about = {"licence": "", "source": "", "description": "Noises."}
+    write_probe_corpus(folder, task="asr", name="noises", splits=splits, mini=True, **about)
+    return folder
+
+
+def test_a_single_run_and_a_sweep_do_not_share_a_folder(finished: Path, inputs: ProbeInputs, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds a single run"):
+        sweep(inputs, CONFIG, [0.1], finished)
+    (tmp_path / "result.json").write_text("{}")
+    with pytest.raises(InputError, match="holds a sweep"):
+        train_probe(inputs, CONFIG, tmp_path)
+
+
 def test_a_sweep_keeps_the_best_on_dev_and_says_so(inputs: ProbeInputs, tmp_path: Path) -> None:
     config = ProbeConfig(set=("steps=20", "evaluate_every=20"))
     result = sweep(inputs, config, [1e-7, 1e-2], tmp_path / "sweep")
@@ -182,6 +257,15 @@ def test_a_recipe_is_scaled_changed_and_checked() -> None:
         recipe_of(task, ProbeConfig(set=("steps=many",)), mini_corpus=True)
     with pytest.raises(InputError, match="budget"):
         recipe_of(task, ProbeConfig(budget=0.0), mini_corpus=True)
+    for setting in ("batch_size=0", "steps=-5", "learning_rate=nan", "optimizer=sgd"):
+        with pytest.raises(InputError, match=setting.partition("=")[0]):
+            recipe_of(task, ProbeConfig(set=(setting,)), mini_corpus=True)
+
+
+def test_a_metric_that_does_not_exist_cannot_pick(inputs: ProbeInputs, tmp_path: Path) -> None:
+    config = ProbeConfig(set=("steps=1", "evaluate_every=1", "pick=fluency"))
+    with pytest.raises(InputError, match="no 'fluency'"):
+        train_probe(inputs, config, tmp_path / "ks")
 
 
 def test_predictions_come_in_the_order_of_the_examples(finished: Path, inputs: ProbeInputs) -> None:

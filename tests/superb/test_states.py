@@ -10,7 +10,7 @@ from speechstrata.encoders.base import HiddenStates, Layer
 from speechstrata.encoders.loading import load_encoder
 from speechstrata.errors import EncoderError
 from speechstrata.superb.featurizer import Featurizer
-from speechstrata.superb.states import LayerChoice, choose_layers, stack_states
+from speechstrata.superb.states import LayerChoice, choose_layers, on_finest
 
 FINE = Layer("fine", 320, 0.0, 2, "transformer")
 
@@ -26,19 +26,21 @@ def states(layer: Layer, *counts: int) -> HiddenStates:
 def test_a_half_rate_layer_repeats_every_frame_and_its_last_one_to_the_end():
     half = Layer("half", 640, 0.0, 2, "transformer")
     choice = LayerChoice((FINE, half), FINE, 16_000)
-    stacked, lengths = stack_states({"fine": states(FINE, 5, 3), "half": states(half, 2, 2)}, choice)
-    assert stacked.shape == (2, 5, 2, 2)
-    assert lengths.tolist() == [5, 3]
-    assert stacked[0, :, 0, 0].tolist() == [1, 2, 3, 4, 5]
-    assert stacked[0, :, 1, 0].tolist() == [1, 1, 2, 2, 2]
-    assert stacked[1, :, 1, 0].tolist() == [11, 11, 12, 0, 0]
+    lengths = torch.tensor([5, 3])
+    fine, coarse = (
+        on_finest(states(layer, *n), layer, choice, lengths) for layer, n in ((FINE, (5, 3)), (half, (2, 2)))
+    )
+    assert fine.shape == coarse.shape == (2, 5, 2)
+    assert fine[0, :, 0].tolist() == [1, 2, 3, 4, 5]
+    assert coarse[0, :, 0].tolist() == [1, 1, 2, 2, 2]
+    assert coarse[1, :, 0].tolist() == [11, 11, 12, 0, 0]
 
 
 def test_any_ratio_takes_the_frame_that_is_on():
     other = Layer("other", Fraction(480), 0.0, 2, "transformer")
     choice = LayerChoice((FINE, other), FINE, 16_000)
-    stacked, _ = stack_states({"fine": states(FINE, 6), "other": states(other, 4)}, choice)
-    assert stacked[0, :, 1, 0].tolist() == [1, 1, 2, 3, 3, 4]
+    found = on_finest(states(other, 4), other, choice, torch.tensor([6]))
+    assert found[0, :, 0].tolist() == [1, 1, 2, 3, 3, 4]
 
 
 def test_the_benchmark_states_are_taken_unless_others_are_named(model: Path):

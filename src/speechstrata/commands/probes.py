@@ -55,7 +55,7 @@ def _train(arguments: Namespace) -> None:
     else:
         result = train_probe(inputs, config, arguments.output)
     if not result["cached"]:
-        print("the states were larger than --cache_gigabytes and were computed anew in each step")
+        print("the states did not fit into --cache_gigabytes and were computed anew in each step")
     for problem in result["problems"]:
         print(f"left out {problem['cut']} ({problem['split']}): {problem['reason']}")
     for split, metrics in {"dev": result["dev"], **result["test"]}.items():

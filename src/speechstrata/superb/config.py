@@ -16,6 +16,8 @@ class ProbeConfig:
         normalize: layer-normalise each state before it is weighed; the benchmark does not.
         set: settings of the recipe, as "learning_rate=1e-3".
         cache_gigabytes: bound of the cache of states; where the states are larger, they are computed anew in each step.
+        memory_gigabytes: of a batch of states that are computed anew; where all layers take more, each is added to the
+            weighted sum as it appears, and the encoder runs a second time for the gradient of the weights.
         cache_precision: of the states in the cache.
         batch_seconds: audio in one batch of the encoder.
         device: of the encoder and the head.
@@ -28,6 +30,7 @@ class ProbeConfig:
     normalize: bool = False
     set: tuple[str, ...] = ()
     cache_gigabytes: float = 20.0
+    memory_gigabytes: float = 4.0
     cache_precision: Literal["float32", "float16"] = "float32"
     batch_seconds: float = 60.0
     device: str = "cpu"

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from speechstrata.audio import load_cut
+from speechstrata.superb.layered import LayeredStates
 from speechstrata.superb.order import BatchOrder
 from speechstrata.superb.sources import StateSource
 from speechstrata.superb.states import LayerChoice
@@ -19,13 +20,14 @@ class Batch(NamedTuple):
     """Some examples.
 
     Attributes:
-        states: (batch, frames, layers, dim), zero past the lengths; one "frame" each where the task is pooled.
+        states: (batch, frames, layers, dim), zero past the lengths; one "frame" each where the task is pooled; or what
+            makes them as they are added up.
         lengths: (batch,) in frames.
         targets: of the task, one per example.
         number: of the batch in the run.
     """
 
-    states: Tensor
+    states: Tensor | LayeredStates
     lengths: Tensor
     targets: list[Any]
     number: int

@@ -3,14 +3,14 @@
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from speechstrata.errors import InputError, SpeechstrataError
-from speechstrata.files import atomic_path, hold, read_json, write_text
+from speechstrata.files import LOCK_FILE, atomic_path, hold, read_json, write_text
 from speechstrata.superb.config import ProbeConfig
 from speechstrata.superb.names import model_name
 from speechstrata.superb.training import RESULT, ProbeInputs, train_probe
@@ -103,7 +103,7 @@ def run_grid(cells: Sequence[Cell], output: Path, *, workers: int = 1, report: C
         InputError: another process works in ``output``.
     """
     failed: list[Outcome] = []
-    with hold(output / "lock"):
+    with hold(output / LOCK_FILE):
         for outcome in _outcomes(cells, workers):
             if outcome.result is None:
                 failed.append(outcome)
@@ -159,6 +159,11 @@ def _outcomes(cells: Sequence[Cell], workers: int) -> Iterator[Outcome]:
         try:
             for future in as_completed([pool.submit(_train_all, cell) for cell in cells]):
                 yield from future.result()
+        except BrokenExecutor as error:
+            raise SpeechstrataError(
+                "a worker process died, perhaps for lack of memory",
+                "run the same command again with fewer --workers; it continues from here",
+            ) from error
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

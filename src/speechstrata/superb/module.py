@@ -8,10 +8,12 @@ import lightning.pytorch as lightning
 import torch
 from torch import Tensor, nn
 
+from speechstrata.errors import InputError
 from speechstrata.pretraining.checkpoints import end_round
 from speechstrata.seeds import derived_seed
 from speechstrata.superb.data import Batch
 from speechstrata.superb.featurizer import Featurizer
+from speechstrata.superb.layered import LayeredStates
 from speechstrata.superb.states import LayerChoice
 from speechstrata.superb.task import Labels, ProbeTask, Recipe
 
@@ -34,7 +36,7 @@ class Probe(nn.Module):
             torch.manual_seed(derived_seed(seed, "probe", "head"))
             self.head = task.build_head(choice.dim, labels, recipe, choice.grid())
 
-    def forward(self, states: Tensor, lengths: Tensor) -> Tensor:
+    def forward(self, states: Tensor | LayeredStates, lengths: Tensor) -> Tensor:
         """(batch, frames, layers, dim) and (batch,) -> the head's outputs."""
         outputs: Tensor = self.head(self.featurizer(states), lengths)
         return outputs
@@ -103,7 +105,8 @@ class Rounds(lightning.Callback):
         metric: the one that picks the best step.
         higher_is_better: of that metric.
         write: takes the history, a row per evaluation.
-        save: takes the step and whether it is the best so far.
+        save: takes the trainer and whether the step is the best so far.
+        advance: takes the step, for the progress bar.
     """
 
     def __init__(
@@ -127,6 +130,8 @@ class Rounds(lightning.Callback):
         """Evaluate."""
         assert isinstance(pl_module, ProbeModule)
         metrics = self._evaluate(pl_module.probe)
+        if self._metric not in metrics:
+            raise InputError(f"the dev metrics have no {self._metric!r}", f"pick one of {', '.join(metrics)}")
         best = max((self._sign * row["metrics"][self._metric] for row in self.history), default=-math.inf)
         self.history.append(
             {

@@ -126,7 +126,18 @@ def summary_table(runs: Sequence[ProbeRun]) -> str:
     """The paper's Table 2 from these runs, as Markdown: means over seeds ± standard deviations, ``test`` split.
 
     What is mini, or had fewer steps than its recipe, is said beneath.
+
+    Raises:
+        InputError: runs of a model on a task that have no mean: on different corpora, or with different steps.
     """
+    seen: dict[tuple[str, str], tuple[Any, ...]] = {}
+    for run in runs:
+        own = (run.result["corpus"], run.result["budget"], run.result["recipe"]["steps"])
+        if (other := seen.setdefault((run.model, run.result["task"]), own)) != own:
+            raise InputError(
+                f"{run.model} has {run.result['task']} runs with (corpus, budget, steps) = {other} and {own}",
+                "make a table of each",
+            )
     table = metrics_table(runs).filter(pl.col("split") == "test")
     tasks = [task for task in SHOWN if task in set(table["task"])]
     columns = [(task, *shown) for task in tasks for shown in SHOWN[task]]

@@ -1,7 +1,9 @@
 """Everything that a probe run works with: task, corpus, encoder, layers, recipe, labels, and each split's examples."""
 
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 
@@ -15,13 +17,15 @@ from speechstrata.superb.data import Examples
 from speechstrata.superb.names import RANDOM
 from speechstrata.superb.recipe import recipe_of
 from speechstrata.superb.sources import CachedStates, LiveStates, StateSource
-from speechstrata.superb.states import choose_layers
+from speechstrata.superb.states import choose_layers, has_frames
 from speechstrata.superb.tasks import load_task
 from speechstrata.superb.training import ProbeInputs
 
 
 class Setting:
     """Loads what a run needs; the states of a split are computed when it is first asked for.
+
+    A context manager, which lets go of the cached states.
 
     Args:
         inputs: of the run.
@@ -51,6 +55,15 @@ class Setting:
         self._cache = CacheSettings(cache_folder, config.cache_gigabytes, config.cache_precision, config.batch_seconds)
         self._cuts: dict[str, list[Any]] = {}
         self._examples: dict[str, Examples] = {}
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.close()
 
     @property
     def test_splits(self) -> list[str]:
@@ -85,20 +98,40 @@ class Setting:
         )
         source: StateSource
         if (cache := open_cache(wanted, self._cache)) is not None:
+            self._open.callback(cache.close)
             kept = np.flatnonzero(cache.frames)
             self.problems += [{"split": name, "cut": cut, "reason": reason} for cut, reason in cache.problems]
             cuts = [cuts[number] for number in kept]
             source = CachedStates(cache, kept)
         else:
             self.cached = False
+            cuts = self._long_enough(name, cuts)
             source = LiveStates(
-                cuts, self.encoder, self.choice, pooled=self.task.pooled, normalize=self.config.normalize
+                cuts,
+                self.encoder,
+                self.choice,
+                pooled=self.task.pooled,
+                normalize=self.config.normalize,
+                memory_gigabytes=self.config.memory_gigabytes,
+                batch_seconds=self.config.batch_seconds,
             )
         if not cuts:
             raise InputError(f"no example of {self.corpus.name}'s {name} split can be read", "check the corpus")
         self._cuts[name] = cuts
         self._examples[name] = Examples(self.task, self.labels, cuts, source, self.choice)
         return self._examples[name]
+
+    def _long_enough(self, split: str, cuts: list[Any]) -> list[Any]:
+        """The cuts that have a frame; the others are noted."""
+        kept = []
+        for cut in cuts:
+            samples = round(cut.duration * self.choice.sample_rate)
+            if has_frames(self.encoder, self.choice, samples):
+                kept.append(cut)
+            else:
+                reason = f"{samples} samples are too few for a frame"
+                self.problems.append({"split": split, "cut": cut.id, "reason": reason})
+        return kept
 
 
 def load_probe_encoder(model: str, device: str) -> SpeechEncoder:

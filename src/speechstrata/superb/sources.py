@@ -8,19 +8,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from speechstrata.analysis.forward import plan_batches, read_batches
 from speechstrata.audio import load_cut
 from speechstrata.encoders.base import SpeechEncoder
+from speechstrata.progress import ProgressBar
 from speechstrata.superb.cache import StateCache
-from speechstrata.superb.states import LayerChoice, mean_over_frames, normalized, stack_states
+from speechstrata.superb.layered import LayeredStates
+from speechstrata.superb.states import LayerChoice
 
 
 class StateSource(Protocol):
     """States of the examples of one split."""
 
-    def batch(self, numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def batch(self, numbers: Sequence[int]) -> tuple[Tensor | LayeredStates, Tensor]:
         """(batch, frames, layers, dim), zero past the lengths, and the lengths (batch,) in frames.
 
-        Of a pooled task there is one "frame" per example.
+        Of a pooled task there is one "frame" per example. What would be too large comes as what makes it.
         """
         ...
 
@@ -71,29 +74,36 @@ class LiveStates:
         choice: of its layers.
         pooled: mean over frames.
         normalize: layer-normalise each state first.
+        memory_gigabytes: a batch whose layers take more together is given as :class:`LayeredStates`.
+        batch_seconds: audio in one batch of the encoder, for the norms.
     """
 
     def __init__(
-        self, cuts: Sequence[Any], encoder: SpeechEncoder, choice: LayerChoice, *, pooled: bool, normalize: bool
+        self,
+        cuts: Sequence[Any],
+        encoder: SpeechEncoder,
+        choice: LayerChoice,
+        *,
+        pooled: bool,
+        normalize: bool,
+        memory_gigabytes: float = 4.0,
+        batch_seconds: float = 60.0,
     ) -> None:
         self._cuts, self._encoder, self._choice = cuts, encoder, choice
         self._pooled, self._normalize = pooled, normalize
-        self._norms: NDArray[np.float64] = np.zeros(len(choice.layers))
-        self._seen = 0
+        self._memory_gigabytes, self._batch_seconds = memory_gigabytes, batch_seconds
 
-    def batch(self, numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def batch(self, numbers: Sequence[int]) -> tuple[Tensor | LayeredStates, Tensor]:
         """See :class:`StateSource`."""
-        waves = [torch.from_numpy(load_cut(self._cuts[number], self._choice.sample_rate)) for number in numbers]
+        waves = [torch.from_numpy(self._load(number)) for number in numbers]
         samples = torch.tensor([len(wave) for wave in waves])
         padded = torch.nn.utils.rnn.pad_sequence(waves, batch_first=True)
-        stacked, lengths = stack_states(self._encoder.hidden_states(padded, samples, self._choice.names), self._choice)
-        self._norms += stacked.norm(dim=-1).sum((0, 1)).cpu().double().numpy()
-        self._seen += int(lengths.sum())
-        if self._normalize:
-            stacked = normalized(stacked)  # zeros stay zeros
+        states = LayeredStates(self._encoder, self._choice, padded, samples, normalize=self._normalize)
         if self._pooled:
-            return mean_over_frames(stacked, lengths), torch.ones_like(lengths)
-        return stacked, lengths
+            return states.collect(pooled=True)[0], torch.ones_like(states.lengths)
+        if states.gigabytes > self._memory_gigabytes:
+            return states, states.lengths
+        return states.collect(pooled=False)[0], states.lengths
 
     def frames(self, number: int) -> int:
         """See :class:`StateSource`."""
@@ -101,5 +111,18 @@ class LiveStates:
         return self._encoder.frame_count(self._choice.finest, samples)
 
     def mean_norms(self) -> list[float]:
-        """See :class:`StateSource`; over what has been seen so far."""
-        return [float(norm) for norm in self._norms / max(self._seen, 1)]
+        """See :class:`StateSource`; in a pass over the split."""
+        seconds = np.array([cut.duration for cut in self._cuts])
+        plan = plan_batches(seconds, np.arange(len(seconds)), self._batch_seconds)
+        sums, frames = np.zeros(len(self._choice.layers)), 0
+        with ProgressBar("norms of the states", total=float(seconds.sum()), unit="s") as bar:
+            for batch in read_batches(plan, 0, self._load, self._choice.sample_rate):
+                if len(batch.utterances):
+                    states = LayeredStates(self._encoder, self._choice, batch.waveforms, batch.lengths, normalize=False)
+                    sums += states.norms()
+                    frames += int(states.lengths.sum())
+                bar.advance(float(seconds[plan[batch.number]].sum()))
+        return [float(norm) for norm in sums / max(frames, 1)]
+
+    def _load(self, number: int) -> NDArray[np.float32]:
+        return load_cut(self._cuts[number], self._choice.sample_rate)

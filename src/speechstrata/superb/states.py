@@ -66,34 +66,35 @@ def choose_layers(encoder: SpeechEncoder, names: Sequence[str] = ()) -> LayerCho
     return LayerChoice(layers, finest, encoder.sample_rate)
 
 
-def stack_states(states: dict[str, HiddenStates], choice: LayerChoice) -> tuple[Tensor, Tensor]:
-    """All layers on the frames of the finest: (batch, frames, layers, dim), float32, and lengths (batch,) in frames.
+def has_frames(encoder: SpeechEncoder, choice: LayerChoice, samples: int) -> bool:
+    """Whether a waveform of so many samples has a frame in every layer."""
+    return samples > 0 and all(encoder.frame_count(layer, samples) > 0 for layer in choice.layers)
+
+
+def on_finest(own: HiddenStates, layer: Layer, choice: LayerChoice, lengths: Tensor) -> Tensor:
+    """A layer's states on the frames of the finest: (batch, frames, dim), zero past the lengths.
 
     Frame ``t`` takes frame ``floor(t x finest stride / stride)`` of a coarser layer, which repeats every frame where
     the ratio is whole, as the benchmark's wrapper does; past a layer's end its last frame goes on.
+
+    Args:
+        own: the layer's states.
+        layer: which.
+        choice: that it belongs to.
+        lengths: (batch,) of the finest layer, in frames.
     """
-    finest = states[choice.finest.name]
-    frames, lengths = finest.states.shape[1], finest.lengths
-    columns = []
-    for layer in choice.layers:
-        own = states[layer.name]
-        if layer.stride == choice.finest.stride and own.states.shape[1] == frames:
-            columns.append(own.states)
-            continue
+    frames = int(lengths.max())
+    lengths = lengths.to(own.states.device)[:, None]
+    time = torch.arange(frames, device=own.states.device)
+    states = own.states
+    if layer.stride != choice.finest.stride or states.shape[1] != frames:
         ratio = Fraction(choice.finest.stride) / Fraction(layer.stride)
-        time = torch.arange(frames, device=own.states.device)
         index = (time * ratio.numerator) // ratio.denominator
         rows = torch.minimum(index[None], (own.lengths - 1).clamp(min=0)[:, None])
-        columns.append(own.states.gather(1, rows[..., None].expand(-1, -1, layer.dim)))
-    valid = torch.arange(frames, device=lengths.device)[None] < lengths[:, None]
-    return torch.stack(columns, dim=2) * valid[:, :, None, None], lengths
+        states = states.gather(1, rows[..., None].expand(-1, -1, layer.dim))
+    return states * (time[None] < lengths)[..., None]
 
 
 def normalized(states: Tensor) -> Tensor:
     """Each state (..., dim) brought to zero mean and unit variance, without affine weights."""
     return F.layer_norm(states, states.shape[-1:])
-
-
-def mean_over_frames(states: Tensor, lengths: Tensor) -> Tensor:
-    """(batch, frames, layers, dim), zero past the lengths -> (batch, 1, layers, dim)."""
-    return states.sum(1, keepdim=True) / lengths.clamp(min=1)[:, None, None, None]

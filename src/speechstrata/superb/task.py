@@ -15,6 +15,8 @@ from torch import Tensor, nn
 #: What a task learns from the training split before anything is trained: character or class inventories. JSON-able.
 Labels = Mapping[str, Any]
 
+Optimizer = Literal["adam", "adamw"]
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -48,7 +50,7 @@ class Recipe:
     recurrent_layers: int = 0
     dropout: float = 0.0
     augment: bool = False
-    optimizer: Literal["adam", "adamw"] = "adam"
+    optimizer: Optimizer = "adam"
     epsilon: float = 1e-8
     clip_norm: float = 1.0
     dev_examples: int = 0

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from speechstrata.errors import InputError, MissingExtraError
-from speechstrata.files import read_json, write_json, write_text
+from speechstrata.files import LOCK_FILE, hold, read_json, write_json, write_text
 from speechstrata.superb.config import ProbeConfig
 
-RESULT, LAST, BEST = "result.json", "last.ckpt", "best.ckpt"
+CONFIG, RESULT, LAST, BEST = "config.json", "result.json", "last.ckpt", "best.ckpt"
 #: Settings that change where a run computes, not what comes out.
-_FREE = ("cache_gigabytes", "device")
+_FREE = ("cache_gigabytes", "memory_gigabytes", "device")
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def train_probe(inputs: ProbeInputs, config: ProbeConfig, output: Path | str) ->
         What ``result.json`` holds.
 
     Raises:
-        InputError: a corpus of another task, or a folder that holds another run.
+        InputError: a corpus of another task, or a folder that holds another run or that another process writes to.
         EncoderError: no such model.
         MissingExtraError: without the extra ``superb``.
     """
@@ -57,44 +57,56 @@ def train_probe(inputs: ProbeInputs, config: ProbeConfig, output: Path | str) ->
     except ImportError as error:
         raise MissingExtraError("lightning", "superb", "training a probe") from error
     output = Path(output)
-    _claim(output, inputs, config)
     if (output / RESULT).exists():
+        if not (output / CONFIG).exists():
+            raise InputError(f"{output} holds a sweep of learning rates", "choose another --output")
+        _claim(output, inputs, config)
         result: dict[str, Any] = read_json(output / RESULT)
         return result
-    from speechstrata.superb.setting import Setting
+    with hold(output / LOCK_FILE):
+        _claim(output, inputs, config)
+        from speechstrata.superb.setting import Setting
 
-    began = time.perf_counter()
-    setting = Setting(inputs, config, Path(inputs.cache) if inputs.cache else output.parent / "cache")
-    _record(output, setting)
-    rounds, seconds = _fit(setting, output)
-    return _finish(setting, rounds, output, seconds, began)
+        began = time.perf_counter()
+        with Setting(inputs, config, Path(inputs.cache) if inputs.cache else output.parent / "cache") as setting:
+            _record(output, setting)
+            rounds, seconds = _fit(setting, output)
+            return _finish(setting, rounds, output, seconds, began)
 
 
 def sweep(
     inputs: ProbeInputs, config: ProbeConfig, learning_rates: Sequence[float], output: Path | str
 ) -> dict[str, Any]:
-    """One run per learning rate in ``output/lr-<rate>``; ``output/result.json`` is that of the best on dev."""
+    """One run per learning rate in ``output/lr-<rate>``; ``output/result.json`` is that of the best on dev.
+
+    Raises:
+        As :func:`train_probe`; InputError also where ``output`` holds a single run.
+    """
     output = Path(output)
+    if (output / CONFIG).exists():
+        raise InputError(f"{output} holds a single run", "choose another --output for the sweep")
     runs = {}
-    for rate in learning_rates:
-        settings = (*config.set, f"learning_rate={rate!r}")
-        runs[rate] = train_probe(
-            replace(inputs, cache=inputs.cache or str(output.parent / "cache")),
-            replace(config, set=settings),
-            output / f"lr-{rate:g}",
-        )
-    any_run = runs[learning_rates[0]]
-    metric, sign = any_run["metric"], 1.0 if any_run["higher_is_better"] else -1.0
-    best = max(runs, key=lambda rate: sign * runs[rate]["dev"][metric])
-    table = {f"{rate:g}": run["dev"][metric] for rate, run in runs.items()}
-    result = runs[best] | {"sweep": {"metric": metric, "dev": table, "chosen": best}}
-    write_json(output / RESULT, result)
+    with hold(output / LOCK_FILE):
+        for rate in learning_rates:
+            settings = (*config.set, f"learning_rate={rate!r}")
+            runs[rate] = train_probe(
+                replace(inputs, cache=inputs.cache or str(output.parent / "cache")),
+                replace(config, set=settings),
+                output / f"lr-{rate:g}",
+            )
+        any_run = runs[learning_rates[0]]
+        metric, sign = any_run["metric"], 1.0 if any_run["higher_is_better"] else -1.0
+        best = max(runs, key=lambda rate: sign * runs[rate]["dev"][metric])
+        table = {f"{rate:g}": run["dev"][metric] for rate, run in runs.items()}
+        result = runs[best] | {"sweep": {"metric": metric, "dev": table, "chosen": best}}
+        write_json(output / RESULT, result)
     return result
 
 
 def _fit(setting: Any, output: Path) -> tuple[Any, dict[str, float]]:
     """Train to the last step; gives the rounds and the seconds of training, evaluations included, by both clocks."""
     import lightning.pytorch as lightning
+    import torch
     from torch.utils.data import DataLoader
 
     from speechstrata.pretraining.checkpoints import AtomicCheckpointIO, link, read_checkpoint
@@ -106,6 +118,7 @@ def _fit(setting: Any, output: Path) -> tuple[Any, dict[str, float]]:
     from speechstrata.superb.order import BatchOrder
 
     quieten()
+    device = torch.device(setting.config.device)
     task, recipe, labels, seed = setting.task, setting.recipe, setting.labels, setting.config.seed
     train, dev = setting.split("train"), setting.split("dev")
     subset = dev_subset(dev, recipe, seed)
@@ -140,8 +153,8 @@ def _fit(setting: Any, output: Path) -> tuple[Any, dict[str, float]]:
             advance,
         )
         trainer = lightning.Trainer(
-            accelerator="gpu" if setting.config.device.startswith("cuda") else "cpu",
-            devices=1,
+            accelerator="cuda" if device.type == "cuda" else "cpu",
+            devices=[device.index or 0] if device.type == "cuda" else 1,
             max_steps=recipe.steps,
             max_epochs=-1,
             accumulate_grad_batches=recipe.accumulation,
@@ -273,7 +286,8 @@ def evaluate_run(
 
         other.task = RecognitionWithLanguageModel(language_model)
     other.labels = own.labels  # the head's outputs mean what the run's training split said
-    metrics, _ = evaluate_on(load_probe(own, output), other.split(split), own.recipe, result["decision"])
+    with other:
+        metrics, _ = evaluate_on(load_probe(own, output), other.split(split), own.recipe, result["decision"])
     return metrics
 
 
@@ -283,14 +297,14 @@ def read_inputs(output: Path) -> tuple[ProbeInputs, ProbeConfig]:
     Raises:
         InputError: it is none.
     """
-    saved = read_json(output / "config.json")
+    saved = read_json(output / CONFIG)
     config = saved["config"] | {name: tuple(saved["config"][name]) for name in ("layers", "set")}
     return ProbeInputs(**saved["inputs"]), ProbeConfig(**config)
 
 
 def _claim(output: Path, inputs: ProbeInputs, config: ProbeConfig) -> None:
     """Make ``output`` this run's folder, unless it is another run's."""
-    path = output / "config.json"
+    path = output / CONFIG
     wanted = json.loads(json.dumps({"inputs": asdict(inputs), "config": asdict(config)}))
     if not path.exists():
         write_json(path, wanted)

@@ -96,7 +96,7 @@ class SpeechEnhancement(ProbeTask):
         """:func:`speechstrata.superb.spectra.phase_sensitive_loss`, mean over the batch."""
         losses = []
         for mask, length, target in zip(outputs, lengths.tolist(), targets, strict=True):
-            noisy, clean = (  # as_tensor: the training loader has made tensors of the arrays
+            noisy, clean = (
                 spectrum(torch.as_tensor(target[name], device=mask.device), target["hop"])
                 for name in ("noisy", "clean")
             )
