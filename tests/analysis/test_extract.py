@@ -60,6 +60,27 @@ def test_a_second_run_finds_its_work_done(given, tmp_path, capsys):
     assert (tmp_path / "T1.phone.npy").stat().st_mtime_ns == before
 
 
+def test_rows_that_went_into_a_table_are_computed_again_for_arrays(given, tmp_path):
+    extract(*given, tmp_path, layers=["T1"], file_format="parquet")
+    table = pl.read_parquet(tmp_path / "rows.parquet")["T1"].to_numpy()
+    extract(*given, tmp_path, layers=["T1"])
+    np.testing.assert_array_equal(np.load(tmp_path / "T1.word.npy"), table)
+
+
+def test_rows_of_another_corpus_never_stand_for_those_that_cannot_be_read(given, tmp_path):
+    model, _ = given
+    for name, broken in (("whole", ()), ("broken", (2,))):
+        corpus = make_corpus(tmp_path / name, utterances=4, broken=broken)
+        extract(model, str(corpus), tmp_path / "out", layers=["T1"])
+    rows = np.load(tmp_path / "out" / "T1.word.npy")
+    names = pl.read_parquet(tmp_path / "out" / "rows.parquet")["utterance"].to_numpy()
+    np.testing.assert_array_equal(np.isnan(rows).all(axis=1), names == "utterance-02")
+    frames = extract(model, str(corpus), tmp_path / "frames", unit="frame", layers=["T1"])
+    files = pl.read_parquet(frames / "rows.parquet")["file"].to_list()
+    assert [file is not None and (frames / file).is_file() for file in files] == [True, True, False, True]
+    assert files[2] is None
+
+
 def test_an_unknown_layer_is_named(given, tmp_path):
     with pytest.raises(EncoderError, match="T9"):
         extract(*given, tmp_path, layers=["T9"])

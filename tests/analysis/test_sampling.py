@@ -95,6 +95,11 @@ def test_a_small_corpus_is_not_given_the_published_protocol():
     assert (forced.name, forced.top_words) == ("published", 7)
 
 
+def test_a_corpus_without_spans_has_the_published_protocol_where_its_frames_do():
+    assert choose_protocol(AnalysisConfig(), {}, ("",) * 1499).name == "small-corpus"
+    assert choose_protocol(AnalysisConfig(), {}, ("",) * 1500).name == "published"
+
+
 def test_small_corpora_lower_k_to_a_tenth_of_their_spans():
     assert clusters_for("word", 1000, SMALL_CORPUS) == 100
     assert clusters_for("phone", 100_000, SMALL_CORPUS) == 500

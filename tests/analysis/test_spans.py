@@ -125,3 +125,6 @@ def test_whole_utterances_are_labelled_by_their_ids():
 
 def test_the_largest_speakers_share_is_of_the_audio():
     assert count_speakers(["a", "b", "a"], [1.0, 1.0, 2.0]) == (2, 0.75)
+    assert count_speakers(["a", "", ""], [1.0, 1.0, 2.0]) == (1, 0.25)
+    assert count_speakers(["", ""], [1.0, 1.0]) == (0, 0.0)
+    assert count_speakers([], []) == (0, 0.0)

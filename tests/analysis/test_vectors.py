@@ -54,11 +54,20 @@ def test_a_word_in_its_own_case_is_preferred(tmp_path):
     np.testing.assert_array_equal(load_vectors(path, ("dog",)).matrix, [[2, 2]])
 
 
+@pytest.mark.parametrize("header", ["", "6 2\n"])
+def test_names_with_spaces_are_no_words(tmp_path, header):
+    """GloVe 840B has entries such as these, whose first word is a word of the corpus."""
+    path = tmp_path / "glove.840B.txt"
+    path.write_text(f"{header}, 9 9\nthe name@domain.com 7 7\nthe 1 2\ncat 3 4 \ncat name@domain.com 8 8\n. . . 5 5\n")
+    vectors = load_vectors(path, ("cat", "the"))
+    np.testing.assert_array_equal(vectors.matrix, [[3, 4], [1, 2]])
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("none.txt", "zzz 1 2\n", "none of the corpus's 4 words"),
-        ("ragged.txt", "cat 1 2\ndog 1 2 3\n", "different sizes"),
+        ("ragged.txt", "cat 1 2 3\ndog 1 2\n", "different sizes"),
         ("broken.txt", "cat 1 x\n", "line 1"),
         ("infinite.txt", "cat 1 inf\n", "'cat' is not finite"),
         ("broken.zip", "not a zip", "cannot read"),

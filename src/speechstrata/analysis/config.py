@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from speechstrata.errors import InputError
+
 SpanRule = Literal["published", "centred"]
 ProtocolName = Literal["published", "small-corpus"]
 
@@ -207,3 +209,28 @@ class Inputs:
     sts: str | None = None
     inter: tuple[str, ...] = ()
     training_speakers: str | None = None
+
+
+def check_options(inputs: Inputs, config: AnalysisConfig, compute: ComputeConfig) -> None:
+    """Refuse options that no analysis can follow.
+
+    Raises:
+        InputError: an unknown score or control, or a number that is too small.
+    """
+    unknown = [score for score in config.scores if score not in ALL_SCORES]
+    if unknown:
+        raise InputError(f"there is no score {unknown[0]!r}", f"the scores are: {', '.join(ALL_SCORES)}")
+    unknown = [name for name in inputs.controls if name not in ("fbank", "random") and not name.startswith("random:")]
+    if unknown:
+        raise InputError(f"there is no control {unknown[0]!r}", "the controls are: fbank, random, random:MODEL")
+    least = {
+        "sample_sets": 1, "abx_contexts": 1, "abx_per_phone": 2, "phones_per_type": 1, "top_words": 1,
+        "words_per_type": 1, "min_words_per_type": 1, "frame_utterances": 1, "mi_clusters_phone": 2,
+        "mi_clusters_word": 2, "min_span_seconds": 0, "score_workers": 0,
+    }  # fmt: skip
+    given = asdict(config) | asdict(compute)
+    for name, limit in least.items():
+        if given[name] is not None and not given[name] >= limit:
+            raise InputError(f"--{name} is {given[name]}", f"give at least {limit}")
+    if not compute.batch_seconds > 0:
+        raise InputError(f"--batch_seconds is {compute.batch_seconds}", "give a number above 0")

@@ -1,7 +1,7 @@
 """Write the states of chosen layers to disk, pooled over spans or frame by frame, for an analysis of one's own."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,7 +41,8 @@ def extract(
     Pooled units give ``<layer>.<unit>.npy`` (rows, dim), float32, with ``rows.parquet`` naming utterance, speaker,
     label, start and end (seconds) of each row; with ``file_format="parquet"`` the vectors are columns of that table.
     Frames give ``frames/<number>.npz`` per utterance, one array (frames, dim) per layer, and the table. A run that
-    was stopped continues. Rows of utterances that could not be read are NaN, and are counted at the end.
+    was stopped continues. Rows of utterances that could not be read are NaN (of frames, the file is null), and are
+    counted at the end.
 
     Args:
         model: an encoder, as for ``load_encoder``.
@@ -72,7 +73,6 @@ def extract(
     key = fingerprint([encoder.fingerprint, loaded.fingerprint, unit, span, [layer.name for layer in chosen]])
     everything = np.arange(len(utterances.ids))
     blocks = plan_blocks([], everything, utterances.seconds, block_seconds=600.0)
-    log = PassLog(output / "pass.json", key, blocks)
     names = [layer.name for layer in chosen]
     done = output / "extract.json"
     if done.exists() and read_json(done).get("key") == fingerprint([key, file_format]):
@@ -82,7 +82,7 @@ def extract(
     if unit == "frame":
         writer = _FrameWriter(output / "frames", encoder)
         consumers: list[Consumer] = [writer]
-        flush = _nothing
+        flush, fresh = _nothing, not (output / "frames").is_dir()
         spans = whole_utterances(utterances.ids, utterances.speakers, utterances.seconds.tolist())
     else:
         spans = _spans(loaded, utterances, unit)
@@ -94,8 +94,11 @@ def extract(
         store = RowStore(output, chosen, {spans.unit: count})
         plan = RowPlan(spans, np.arange(count))
         consumers = [SpanPooler({spans.unit: plan}, store, encoder.sample_rate, span)]
-        flush = store.flush
+        flush, fresh = store.flush, store.fresh
 
+    log = PassLog(output / "pass.json", key, blocks, fresh=fresh)
+    if unit != "frame" and not log.done:
+        store.clear()
     run_pass(
         encoder,
         utterances,
@@ -107,7 +110,7 @@ def extract(
         flush=flush,
         on_block=lambda _: None,
     )
-    _write_tables(output, spans, names, unit, file_format)
+    _write_tables(output, spans, names, unit, file_format, log.unread)
     write_json(
         done,
         {
@@ -169,7 +172,12 @@ class _FrameWriter:
 
 
 def _write_tables(
-    output: Path, spans: Spans, layers: Sequence[str], unit: ExtractUnit, file_format: ExtractFormat
+    output: Path,
+    spans: Spans,
+    layers: Sequence[str],
+    unit: ExtractUnit,
+    file_format: ExtractFormat,
+    unread: Mapping[str, str],
 ) -> None:
     import polars
 
@@ -180,7 +188,9 @@ def _write_tables(
         "end": spans.end,
     }
     if unit == "frame":
-        columns["file"] = [f"frames/{number:06d}.npz" for number in spans.utterance]
+        columns["file"] = [
+            None if spans.utterance_ids[number] in unread else f"frames/{number:06d}.npz" for number in spans.utterance
+        ]
     elif unit != "utterance":
         columns["label"] = [spans.labels[label] for label in spans.label]
     if file_format == "parquet" and unit != "frame":

@@ -93,6 +93,7 @@ class FrameStatistics:
         self._of_layer: dict[str, PartedMoments] = {}
         self._of_view: dict[tuple[_Clock, str], PartedMoments] = {}
         self._bad: dict[str, int] = {}
+        self._bad_reference = 0
         self._batch: Batch | None = None
         self._states: dict[str, list[NDArray[np.float32]]] = {}
 
@@ -173,7 +174,10 @@ class FrameStatistics:
                 self._states[self._reference.name][row][self._nearest(clock, frames, row)]
                 for row, _, frames, _ in gathered
             ]
-            others["intra"] = np.concatenate(rows)
+            reference = np.concatenate(rows)
+            finite = np.asarray(np.isfinite(reference).all(axis=1))
+            self._bad_reference += int((~finite).sum())
+            others["intra"] = np.where(finite[:, None], reference, 0)
         for view, values in others.items():
             self._of_view[clock, view].update(values, parts)
         for name in self._layers.keys() & set(names):
@@ -202,6 +206,7 @@ class FrameStatistics:
             for prefix, statistics in self._named()
             for name, array in statistics.state_dict().items()
         }
+        state["bad reference"] = np.array(self._bad_reference)
         return state | {f"bad|{name}": np.array(count) for name, count in self._bad.items()}
 
     def absorb(self, state: Mapping[str, NDArray[Any]]) -> None:
@@ -209,6 +214,7 @@ class FrameStatistics:
         for prefix, statistics in self._named():
             start = f"{prefix}|"
             statistics.absorb({name.removeprefix(start): state[name] for name in state if name.startswith(start)})
+        self._bad_reference += int(state["bad reference"])
         for name in state:
             kind, _, layer = name.partition("|")
             if kind == "bad":
@@ -244,6 +250,8 @@ class FrameStatistics:
                 raise AssertionError("the statistics are those of another sample set")
             if layer in self._bad:
                 raise TooFewSamplesError(f"{self._bad[layer]} frames are not finite", "look at the model")
+            if score == "cca-intra" and self._bad_reference:
+                raise TooFewSamplesError(f"frames of {reference} are not finite", "look at the model, or --intra_layer")
             parts = self._of_layer[layer].moments(view, self._of_view[self._clocks[layer], view])
             if score == "cka-mel":
                 whole = Moments.merge(parts)

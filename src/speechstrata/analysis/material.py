@@ -1,7 +1,7 @@
 """The corpus side of an analysis: all that is the same for every model."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,8 @@ from speechstrata.analysis.sampling import UnitSample, choose_protocol, sample_f
 from speechstrata.analysis.sentence_pairs import SentencePairs, load_sentence_pairs
 from speechstrata.analysis.spans import Spans, Unit, collect_spans
 from speechstrata.analysis.vectors import WordVectors, load_vectors
-from speechstrata.files import read_text
+from speechstrata.errors import TooFewSamplesError
+from speechstrata.files import fingerprint, read_text
 
 _UNITS: tuple[Literal["phone", "word"], ...] = ("phone", "word")
 
@@ -35,6 +36,7 @@ class Material:
         sets: unit -> rows, labels, parts and vectors of each sample set.
         frame_sets: the utterances of each frame-level sample; empty where no frame-level score is wanted.
         sts: the sentence pairs, if there are any.
+        training_speakers: fingerprint of the list of training speakers; ``None`` where none is given.
         statement: what the samples carry, in a paragraph.
     """
 
@@ -45,6 +47,7 @@ class Material:
     sets: Mapping[Unit, list[UnitSet]]
     frame_sets: Sequence[NDArray[np.int64]]
     sts: SentencePairs | None
+    training_speakers: str | None
     statement: str
 
 
@@ -72,7 +75,8 @@ def prepare_material(inputs: Inputs, config: AnalysisConfig, run: RunFolder) -> 
                 reason = f"the corpus has no {unit} alignments"
                 run.add_problem(Problem(f"{unit} scores", corpus.name, reason, "make them with `speechstrata align`"))
     protocol = choose_protocol(config, spans, utterances.splits)
-    subsets = _speaker_subsets(inputs.training_speakers, utterances, run)
+    speakers = _training_speakers(inputs.training_speakers)
+    subsets = {} if speakers is None else _speaker_subsets(speakers, str(inputs.training_speakers), utterances, run)
     drawn = {
         unit: draw_samples(
             table,
@@ -86,9 +90,15 @@ def prepare_material(inputs: Inputs, config: AnalysisConfig, run: RunFolder) -> 
     plans = {unit: row_plan(spans[unit], samples) for unit, samples in drawn.items()}
     vectors = _vectors(inputs, wanted, plans["word"], drawn["word"], run) if "word" in plans else {}
     sets = {unit: unit_sets(plan, drawn[unit], protocol, config, vectors) for unit, plan in plans.items()}
+    _note_empty_samples(wanted, sets, corpus.name, run)
     frame_sets: list[NDArray[np.int64]] = []
     if wanted & FRAME_SCORES:
         frame_sets = sample_frames(len(utterances.ids), protocol, config.sample_sets, config.seed)
+        if not len(frame_sets[0]):
+            which = ", ".join(score for score in config.scores if score in FRAME_SCORES)
+            reason = f"{len(utterances.ids)} utterances cannot make {config.sample_sets} sample sets of frames"
+            run.failed(which, corpus.name, TooFewSamplesError(reason, "use more utterances, or fewer --sample_sets"))
+            frame_sets = []
     sts = None
     if "spoken-sts" in wanted:
         if inputs.sts is None:
@@ -97,20 +107,44 @@ def prepare_material(inputs: Inputs, config: AnalysisConfig, run: RunFolder) -> 
             folder = Path(inputs.sts)
             sts = run.attempt("spoken-sts", str(folder), lambda: load_sentence_pairs(folder))
     statement = _statement(protocol, sets, frame_sets, utterances, sts)
-    return Material(corpus, utterances, protocol, plans, sets, frame_sets, sts, statement)
+    training = None if speakers is None else fingerprint(sorted(speakers))
+    return Material(corpus, utterances, protocol, plans, sets, frame_sets, sts, training, statement)
 
 
-def _speaker_subsets(source: str | None, utterances: Utterances, run: RunFolder) -> dict[str, NDArray[np.bool_]]:
-    """The utterances by known and by unknown speakers, where the models' training speakers are given."""
+def _note_empty_samples(wanted: set[str], sets: Mapping[Unit, list[UnitSet]], corpus: str, run: RunFolder) -> None:
+    """Say which scores have nothing to be computed from, though the corpus has their spans."""
+    for unit, unit_sets_ in sets.items():
+        rows = {f"{kind}-{unit}" for kind in ("cca", "cka", "probe")}
+        if unit == "word":
+            rows |= {"cca-glove", "cca-agwe"}
+        if (missing := sorted(wanted & rows)) and any(each.inter is None for each in unit_sets_):
+            error = TooFewSamplesError(
+                f"no {unit} occurs often enough", "use more speech, or a lower --min_words_per_type"
+            )
+            run.failed(", ".join(missing), corpus, error)
+        if f"mi-{unit}" in wanted and not all(each.clusterings for each in unit_sets_):
+            error = TooFewSamplesError(
+                f"its {unit}s do not make a sample to cluster and one of other utterances to score", "use more speech"
+            )
+            run.failed(f"mi-{unit}", corpus, error)
+
+
+def _training_speakers(source: str | None) -> frozenset[str] | None:
+    """The speakers that the models were trained on, where they are given."""
     if source is None:
-        return {}
-    path = Path(source)
-    known = {line.strip() for line in read_text(path).splitlines() if line.strip()}
+        return None
+    return frozenset(line.strip() for line in read_text(source).splitlines() if line.strip())
+
+
+def _speaker_subsets(
+    known: Set[str], source: str, utterances: Utterances, run: RunFolder
+) -> dict[str, NDArray[np.bool_]]:
+    """The utterances by known and by unknown speakers."""
     seen = np.array([speaker in known for speaker in utterances.speakers], dtype=bool)
     if seen.all() or not seen.any():
         which = "all" if seen.all() else "none"
         reason = f"{which} of the corpus's speakers are training speakers"
-        run.add_problem(Problem("scores by speakers", str(path), reason, "check how the speakers are named"))
+        run.add_problem(Problem("scores by speakers", source, reason, "check how the speakers are named"))
         return {}
     return {"speakers-train": seen, "speakers-heldout": ~seen}
 
@@ -122,6 +156,8 @@ def _vectors(
     found: dict[str, WordVectors] = {}
     used = np.unique(np.concatenate([plan.spans.label[samples[""].cca] for samples in drawn]))
     vocabulary = tuple(plan.spans.labels[label] for label in used)
+    if not vocabulary:
+        return found  # no word occurs often enough, which is said elsewhere
     for score, source in (("cca-glove", inputs.glove), ("cca-agwe", inputs.agwe)):
         if score not in wanted:
             continue

@@ -116,6 +116,8 @@ class Passes:
 
         key = self._key(work, self._shard)
         log = PassLog(model.cache / f"{work.name}.json", key, work.blocks, fresh=model.store.fresh)
+        if work.pools and not log.done:
+            model.store.clear()
 
         def on_block(block: Block) -> None:
             self._note(log.unread)

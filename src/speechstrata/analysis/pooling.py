@@ -96,6 +96,7 @@ class RowStore:
     ) -> None:
         self.folder = folder
         self.fresh = False
+        self._continued: list[NDArray[np.float32]] = []
         self._arrays: dict[tuple[str, str], NDArray[np.float32]] = {}
         if existing:
             for layer in layers:
@@ -125,6 +126,7 @@ class RowStore:
         with suppress(InputError):  # not there yet, or cut short: made anew
             array: NDArray[np.float32] = map_array(path, "r+")
             if array.shape == shape and array.dtype == np.float32:
+                self._continued.append(array)
                 return array
         self.fresh = True
         # Written and not mapped at first: a full disk is an error here, and a killed process later.
@@ -145,6 +147,11 @@ class RowStore:
 
     def __contains__(self, layer: str) -> bool:
         return any(name == layer for name, _ in self._arrays)
+
+    def clear(self) -> None:
+        """Forget the rows that were in the files: a pass does not write those of an utterance that it cannot read."""
+        for array in self._continued:
+            array[:] = np.nan
 
     def absorb(self, other: "RowStore", rows: Mapping[str, NDArray[np.int64]]) -> None:
         """Take over the rows of a store of the same layers; ``rows``: unit -> where its rows belong in this one."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from speechstrata.errors import InputError, SpeechstrataError
-from speechstrata.files import atomic_path, read_json, write_json
+from speechstrata.files import atomic_path, read_json, write_json, write_text
 
 T = TypeVar("T")
 
@@ -182,8 +182,8 @@ class RunFolder:
 
     def write_problems(self) -> None:
         """Write ``problems.jsonl``."""
-        with atomic_path(self.path / "problems.jsonl") as partial:
-            partial.write_text("".join(json.dumps(asdict(p), ensure_ascii=False) + "\n" for p in self.problems))
+        rows = "".join(json.dumps(asdict(problem)) + "\n" for problem in self.problems)
+        write_text(self.path / "problems.jsonl", rows)
 
     def close(self) -> None:
         """Close the journal."""

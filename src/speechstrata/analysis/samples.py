@@ -36,6 +36,7 @@ class View:
         y: (n,) labels 0..C-1 of a one-hot view, or (n, dim) vectors.
         parts: (n,) the part of each row.
         classes: number of types among the rows.
+        fingerprint: of the vectors, or "".
     """
 
     score: str
@@ -45,6 +46,7 @@ class View:
     y: NDArray[np.int64] | NDArray[np.float64]
     parts: NDArray[np.intp]
     classes: int
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,7 @@ class UnitSet:
         similarities: for CKA; their parts play no role.
         probes: for linear probes; their parts are disjoint in what ``reference`` names.
         abx: for phone discrimination.
+        inter: the rows and parts of cca-inter, to be paired with another model's rows; ``None`` for an empty sample.
     """
 
     unit: Unit
@@ -112,6 +115,7 @@ class UnitSet:
     similarities: tuple[View, ...] = ()
     probes: tuple[View, ...] = ()
     abx: tuple[AbxRows, ...] = ()
+    inter: View | None = None
 
 
 def _compact(labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], Rows]:
@@ -145,15 +149,16 @@ def _vector_views(
     table = vectors.matrix[vector_of_type[types]]
     rows = plan.rows_of(chosen)
     parts = stratified_parts(labels, rng)
-    views = [View(score, "", vectors.name, rows, table[labels], parts, len(types))]
+    view = View(score, "", vectors.name, rows, table[labels], parts, len(types), vectors.fingerprint)
+    views = [view]
     if controls:
         shuffled = table[rng.permutation(len(types))]
-        views.append(View(score, "vectors-permuted", vectors.name, rows, shuffled[labels], parts, len(types)))
+        views.append(replace(view, variant="vectors-permuted", y=shuffled[labels]))
         try:
             disjoint = grouped_parts(labels, rng)
         except TooFewSamplesError:
             return views  # fewer than ten types: no such split exists, and the score itself will say it is thin
-        views.append(View(score, "types-disjoint", vectors.name, rows, table[labels], disjoint, len(types)))
+        views.append(replace(view, variant="types-disjoint", parts=disjoint))
     return views
 
 
@@ -266,10 +271,13 @@ def unit_sets(
         clusterings: list[Clustering] = []
         similarities: list[View] = []
         probes: list[View] = []
+        inter: View | None = None
         for variant, sample in samples.items():
             purpose = (spans.unit, number, variant)
             if len(sample.cca):
                 view = _one_hot_view(spans, plan, sample.cca, variant, generator(config.seed, "parts", *purpose))
+                if not variant:
+                    inter = view
                 if f"cca-{spans.unit}" in config.scores:
                     views.append(view)
                 if f"cka-{spans.unit}" in config.scores:
@@ -299,6 +307,7 @@ def unit_sets(
                 tuple(similarities),
                 tuple(probes),
                 tuple(abx),
+                inter,
             )
         )
     return sets

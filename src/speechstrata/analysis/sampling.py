@@ -159,13 +159,16 @@ def choose_protocol(config: AnalysisConfig, spans: dict[Unit, Spans], splits: tu
     """The protocol of a run, the configuration's overrides included.
 
     "auto" is the published one where every unit present gives a CCA sample of at least 6,000 spans and twice as many
-    training spans as clusters; else the small-corpus one.
+    training spans as clusters (in a corpus without spans, where there are utterances for the frames of every sample
+    set); else the small-corpus one.
     """
     if config.protocol == "published":
         return config.resolve(PUBLISHED)
     if config.protocol == "small-corpus":
         return config.resolve(SMALL_CORPUS)
     published = config.resolve(PUBLISHED)
+    if not spans and len(splits) < config.sample_sets * published.frame_utterances:
+        return config.resolve(SMALL_CORPUS)
     for unit, table in spans.items():
         sample = sample_unit(table, published, splits, config.seed, 0)
         clusters = published.mi_clusters_phone if unit == "phone" else published.mi_clusters_word

@@ -73,8 +73,9 @@ def unit_tasks(layer: str, store: RowStore, sets: Iterable[UnitSet], config: Ana
                 views = [view for view in each.views if view.score == score]
                 return _score_views(store.rows(layer, each.unit), views, each, config)
 
-            references = tuple(view.reference for view in each.views if view.score == score)
-            tasks.append(Task(layer, score, each.number, correlate, references))
+            chosen = [view for view in each.views if view.score == score]
+            depends_on = [view.reference for view in chosen] + [v.fingerprint for v in chosen if v.fingerprint]
+            tasks.append(Task(layer, score, each.number, correlate, tuple(depends_on)))
         if each.clusterings:
 
             def cluster(each: UnitSet = each) -> list[LayerScore]:
@@ -96,17 +97,16 @@ def inter_tasks(
     """The tasks that compare a layer with a layer of another model on the same spans."""
     tasks = []
     for unit_set in sets:
-        for view in unit_set.views:
-            if view.score == f"cca-{unit_set.unit}" and not view.variant:
+        if unit_set.inter is not None:
 
-                def compute(view: View = view, s: UnitSet = unit_set) -> list[LayerScore]:
-                    y = other_store.rows(other_layer, s.unit)[view.rows].astype(np.float64)
-                    reference = f"{other.name}:{other_layer} ({s.unit}s)"
-                    second = View("cca-inter", "", reference, view.rows, y, view.parts, view.classes)
-                    return _score_views(store.rows(layer, s.unit), [second], s, config)
+            def compute(view: View = unit_set.inter, s: UnitSet = unit_set) -> list[LayerScore]:
+                y = other_store.rows(other_layer, s.unit)[view.rows].astype(np.float64)
+                reference = f"{other.name}:{other_layer} ({s.unit}s)"
+                second = View("cca-inter", "", reference, view.rows, y, view.parts, view.classes)
+                return _score_views(store.rows(layer, s.unit), [second], s, config)
 
-                depends_on = (other.fingerprint, other_layer, unit_set.unit)
-                tasks.append(Task(layer, "cca-inter", unit_set.number, compute, depends_on))
+            depends_on = (other.fingerprint, other_layer, unit_set.unit)
+            tasks.append(Task(layer, "cca-inter", unit_set.number, compute, depends_on))
     return tasks
 
 

@@ -169,9 +169,10 @@ def frame_ranges(
 
 
 def count_speakers(speakers: Sequence[str], durations: Sequence[float]) -> tuple[int, float]:
-    """The number of speakers, and the largest one's share of the audio (0 to 1)."""
+    """The number of speakers, and the largest one's share of the audio (0 to 1); "" is nobody's name."""
     seconds: dict[str, float] = {}
     for speaker, duration in zip(speakers, durations, strict=True):
-        seconds[speaker] = seconds.get(speaker, 0.0) + duration
-    total = sum(seconds.values())
-    return len(seconds), (max(seconds.values()) / total if total > 0 else 0.0)
+        if speaker:
+            seconds[speaker] = seconds.get(speaker, 0.0) + duration
+    total = sum(durations)
+    return len(seconds), (max(seconds.values(), default=0.0) / total if total > 0 else 0.0)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from speechstrata.analysis.blocks import Block, plan_blocks
-from speechstrata.analysis.config import FRAME_SCORES, AnalysisConfig, ComputeConfig, Inputs
+from speechstrata.analysis.config import FRAME_SCORES, AnalysisConfig, ComputeConfig, Inputs, check_options
 from speechstrata.analysis.frames import FrameStatistics
 from speechstrata.analysis.further_scoring import further_tasks
 from speechstrata.analysis.material import Material, prepare_material
@@ -56,11 +56,12 @@ def analyze(
         The run folder; ``docs/report.md`` describes its files.
 
     Raises:
-        InputError: the folder cannot be written, or no score at all could be computed.
+        InputError: an option cannot be followed, the folder cannot be written, or no score at all could be computed.
         CorpusError: the corpus cannot be found or read.
         EncoderError: none of the encoders can be loaded.
     """
     config, compute = config or AnalysisConfig(), compute or ComputeConfig()
+    check_options(inputs, config, compute)
     described = {"inputs": asdict(inputs), "analysis": asdict(config), "compute": asdict(compute)}
     if output is None:
         digest = fingerprint([described["inputs"], described["analysis"]])
@@ -208,7 +209,7 @@ class _Analysis:
                 relevant,
                 # The size of disjoint sets of utterances depends on their number.
                 self.config.sample_sets if frame_level else None,
-                self.inputs.training_speakers,
+                self.material.training_speakers,
                 task.layer,
                 task.score,
                 task.sample_set,
@@ -316,8 +317,17 @@ class _Analysis:
 
     def pass_key(self) -> str:
         """A fingerprint of everything that a pass depends on besides its blocks and the encoder."""
+        material = self.material
+        sts = material.sts.fingerprint if material.sts else None
         return fingerprint(
-            [asdict(self.config), asdict(self.inputs), self.material.corpus.fingerprint, self.compute.dtype]
+            [
+                asdict(self.config),
+                asdict(self.inputs),
+                material.corpus.fingerprint,
+                material.training_speakers,
+                sts,
+                self.compute.dtype,
+            ]
         )
 
     def compare(self, models: Sequence[AnalysedModel]) -> None:
@@ -339,9 +349,11 @@ class _Analysis:
                 self.run_folder.failed("cca-inter", other_name, error)
                 continue
             reference = layer_name or other.layers[-1].name
-            for model in models:
-                if model is other or model.source not in self.inputs.models:
-                    continue
+            compared = [model for model in models if model is not other and model.source in self.inputs.models]
+            if not compared:
+                reason, remedy = "it is the model that is analysed", "compare its layers by cca-intra and --intra_layer"
+                self.run_folder.add_problem(Problem("cca-inter", other_name, reason, remedy))
+            for model in compared:
                 tasks = [
                     task
                     for layer in model.layers

