@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from speechstrata.analysis.canonical import TrainingSet, score_part
 from speechstrata.analysis.cca import cross_validated_pwcca, cross_validated_pwcca_from_moments
-from speechstrata.analysis.moments import Moments, PartedRows, part_moments
+from speechstrata.analysis.moments import Moments, PartedRows
 from speechstrata.analysis.parts import TrialPlan, plan_trials, random_parts, stratified_parts
 from speechstrata.errors import InputError, TooFewSamplesError
 
@@ -117,7 +117,7 @@ def test_an_affine_map_of_x_changes_nothing_where_y_gives_the_weights(seed, scal
     one = TrialPlan(0, 1, ((1e-11, 1e-11),))
 
     def correlations(view):
-        training = Moments.merge(part_moments(view, y, parts)[2:])
+        training = Moments.merge(PartedRows(view, parts).moments(y)[2:])
         return TrainingSet(training).directions(1e-11, 1e-11).singular_values
 
     np.testing.assert_allclose(correlations(mapped), correlations(x), atol=1e-7)
@@ -160,7 +160,7 @@ def test_parts_of_rows_and_their_moments_score_alike_and_the_seed_decides():
     parts = stratified_parts(labels, np.random.default_rng(1))
     results = [
         cross_validated_pwcca(x, labels, parts, seed=3),
-        cross_validated_pwcca_from_moments(part_moments(x, labels, parts), seed=3),
+        cross_validated_pwcca_from_moments(PartedRows(x, parts).moments(labels), seed=3),
         cross_validated_pwcca(PartedRows(x, parts), labels, seed=3),
     ]
     assert results[0] == results[1] == results[2]

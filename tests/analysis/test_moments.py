@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from speechstrata.analysis.moments import Moments, PartedRows, part_moments
+from speechstrata.analysis.moments import Moments, PartedRows
 from speechstrata.analysis.parted_moments import PartedMoments
 from speechstrata.errors import InputError, TooFewSamplesError
 
@@ -74,7 +74,7 @@ def test_empty_moments_are_neutral():
 
 def test_rows_can_be_added_and_taken_away():
     x, y = views()
-    moments = Moments.from_rows(x[:300], y[:300]).updated(x[300:], y[300:])
+    moments = Moments.from_rows(x[:300], y[:300]) + Moments.from_rows(x[300:], y[300:])
     assert_same(moments, direct(x, y))
     assert_same(
         moments.without(Moments.from_rows(x[:50], y[:50]), Moments.from_rows(x[50:99], y[50:99])),
@@ -82,11 +82,10 @@ def test_rows_can_be_added_and_taken_away():
     )
 
 
-def test_restricted_and_swapped_moments_are_those_of_the_columns():
+def test_restricted_moments_are_those_of_the_columns():
     x, y = views()
     moments = Moments.from_rows(x, y)
     assert_same(moments.restricted(np.array([0, 5]), np.array([2])), direct(x[:, [0, 5]], y[:, [2]]))
-    assert_same(moments.swapped(), direct(y, x))
 
 
 def test_labels_count_as_one_hot_rows():
@@ -108,7 +107,7 @@ def test_part_moments_are_those_of_each_parts_rows(one_hot):
     parts = rng.integers(4, size=len(x))  # of five: the last is empty
     labels = rng.integers(3, size=len(x))
     given_y, dense = (labels, np.eye(3)[labels]) if one_hot else (y, y)
-    for part, moments in enumerate(part_moments(x, given_y, parts, n_parts=5)):
+    for part, moments in enumerate(PartedRows(x, parts, n_parts=5).moments(given_y)):
         rows = parts == part
         assert_same(moments, direct(x[rows], dense[rows]) if rows.any() else Moments.empty(7, 3))
 
@@ -121,18 +120,6 @@ def test_shuffling_pairs_the_rows_anew_within_each_part():
     for a, b in zip(true, shuffled, strict=True):
         np.testing.assert_allclose(a.scatter_yy, b.scatter_yy, rtol=1e-9)
         assert np.abs(b.scatter_xy).max() < 0.6 * np.abs(a.scatter_xy).max()
-
-
-def test_saved_moments_come_back(tmp_path):
-    x, _ = views()
-    moments = Moments.from_labels(x, np.arange(len(x)) % 3, 3)
-    np.savez(tmp_path / "moments.npz", **moments.state_dict())
-    with np.load(tmp_path / "moments.npz") as file:
-        again = Moments.from_state_dict(dict(file))
-    assert_same(again, moments, tolerance=0)
-    assert again.counts.tolist() == moments.counts.tolist()
-    with pytest.raises(InputError, match="mean_x"):
-        Moments.from_state_dict({"n": np.array(3)})
 
 
 @pytest.mark.parametrize("buffer_rows", [1, 700, 10_000])

@@ -8,7 +8,7 @@ mean is large beside its standard deviation, and any order or size of chunks giv
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -172,10 +172,6 @@ class Moments:
     def __add__(self, other: Moments) -> Moments:
         return Moments.merge([self, other])
 
-    def updated(self, x: ArrayLike, y: ArrayLike) -> Moments:
-        """These statistics with the rows of x (n, dx) and y (n, dy) added."""
-        return self + Moments.from_rows(x, y)
-
     def without(self, *others: Moments) -> Moments:
         """The statistics of these rows without those of ``others``, which must be among them."""
         n = self.n - sum(each.n for each in others)
@@ -209,10 +205,6 @@ class Moments:
             self.scatter_xy[np.ix_(kept_x, kept_y)],
         )
 
-    def swapped(self) -> Moments:
-        """The same rows with the views exchanged; ``counts`` (about y) is not carried over."""
-        return Moments(self.n, self.mean_y, self.mean_x, self.scatter_yy, self.scatter_xx, self.scatter_xy.T.copy())
-
     @property
     def dim_x(self) -> int:
         """Dimensions of view x."""
@@ -222,40 +214,6 @@ class Moments:
     def dim_y(self) -> int:
         """Dimensions of view y."""
         return len(self.mean_y)
-
-    def state_dict(self) -> dict[str, NDArray[Any]]:
-        """The statistics as named arrays, for ``numpy.savez``."""
-        state: dict[str, NDArray[Any]] = {
-            "n": np.array(self.n, dtype=np.int64),
-            "mean_x": self.mean_x,
-            "mean_y": self.mean_y,
-            "scatter_xx": self.scatter_xx,
-            "scatter_yy": self.scatter_yy,
-            "scatter_xy": self.scatter_xy,
-        }
-        if self.counts is not None:
-            state["counts"] = self.counts
-        return state
-
-    @classmethod
-    def from_state_dict(cls, state: Mapping[str, NDArray[Any]]) -> Moments:
-        """The inverse of ``state_dict``.
-
-        Raises:
-            InputError: an array is missing.
-        """
-        try:
-            return cls(
-                n=int(state["n"]),
-                mean_x=state["mean_x"],
-                mean_y=state["mean_y"],
-                scatter_xx=state["scatter_xx"],
-                scatter_yy=state["scatter_yy"],
-                scatter_xy=state["scatter_xy"],
-                counts=state.get("counts"),
-            )
-        except KeyError as error:
-            raise InputError(f"saved moments have no array {error}", "compute them again") from error
 
 
 def _of_chunk(x: NDArray[Any], y: NDArray[Any]) -> Moments:
@@ -390,10 +348,3 @@ def _centre(rows: Array, slices: Sequence[slice]) -> Array:
 
 def _one_hot_scatter(counts: NDArray[np.int64]) -> Array:
     return np.diag(counts.astype(np.float64)) - np.outer(counts, counts / max(int(counts.sum()), 1))
-
-
-def part_moments(
-    x: ArrayLike, y: ArrayLike, parts: ArrayLike, *, n_parts: int = 10, n_classes: int | None = None
-) -> list[Moments]:
-    """The moments of every part of a split; see ``PartedRows``."""
-    return PartedRows(x, parts, n_parts=n_parts).moments(y, n_classes=n_classes)
