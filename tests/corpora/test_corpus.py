@@ -7,7 +7,7 @@ import pytest
 from synthetic import write_noise
 
 from speechstrata.audio import audio_info, load_cut
-from speechstrata.corpora.corpus import CUTS_FILE, load_corpus, make_corpus, save_corpus, utterances
+from speechstrata.corpora.corpus import CUTS_FILE, CutsFile, load_corpus, make_corpus, save_corpus, without_alignment
 from speechstrata.corpora.cuts import Span, make_cut
 from speechstrata.corpora.problems import Problem, ProblemLog
 from speechstrata.errors import CorpusError
@@ -64,7 +64,7 @@ def test_a_lazy_corpus_has_the_same_cuts_every_time_it_is_gone_through(tmp_path)
 
 def test_utterances_are_the_cuts_without_alignments(tmp_path):
     made = make(tmp_path)
-    bare = utterances(made)
+    bare = [without_alignment(cut) for cut in made.cuts]
     assert [cut.id for cut in bare] == [cut.id for cut in made.cuts]
     assert all(not cut.supervisions[0].alignment for cut in bare)
     assert all(cut.supervisions[0].alignment for cut in made.cuts)
@@ -151,3 +151,13 @@ def test_problems_keep_whatever_characters_their_names_have(tmp_path):
     log.report("a\u2028b\x85c\n.wav", "caf\udce9")
     save_corpus(make_corpus("tiny", make(tmp_path).cuts, description="", problems=log.problems), tmp_path)
     assert load_corpus(tmp_path).problems == (Problem("a\u2028b\x85c\n.wav", "caf\\udce9"),)
+
+
+def test_a_lazy_corpus_that_was_cut_short_says_so_when_it_is_read(tmp_path):
+    save_corpus(make(tmp_path), tmp_path)
+    packed = (tmp_path / CUTS_FILE).read_bytes()
+    reader = CutsFile(tmp_path / CUTS_FILE, tmp_path)
+    assert len(list(reader)) == 3
+    (tmp_path / CUTS_FILE).write_bytes(packed[: len(packed) // 2])
+    with pytest.raises(CorpusError, match=r"cuts\.jsonl\.gz cannot be read"):
+        list(reader)

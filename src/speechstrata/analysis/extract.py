@@ -68,7 +68,7 @@ def extract(
     compute = compute or ComputeConfig()
     encoder = load_encoder(model, device=compute.device, dtype=compute.dtype)
     chosen = tuple(encoder.layer(name) for name in layers) if layers else encoder.layers
-    loaded = load_corpus(corpus)
+    loaded = load_corpus(corpus, lazy=True)
     utterances = Utterances.of_corpus(loaded)
     key = fingerprint([encoder.fingerprint, loaded.fingerprint, unit, span, [layer.name for layer in chosen]])
     everything = np.arange(len(utterances.ids))

@@ -16,7 +16,7 @@ from speechstrata.analysis.run_folder import Problem, RunFolder
 from speechstrata.analysis.samples import UnitSet, draw_samples, row_plan, unit_sets
 from speechstrata.analysis.sampling import UnitSample, choose_protocol, sample_frames
 from speechstrata.analysis.sentence_pairs import SentencePairs, load_sentence_pairs
-from speechstrata.analysis.spans import Spans, Unit, collect_spans
+from speechstrata.analysis.spans import SpanCollector, Spans, Unit
 from speechstrata.analysis.vectors import WordVectors, load_vectors
 from speechstrata.errors import TooFewSamplesError
 from speechstrata.files import fingerprint, read_text
@@ -63,11 +63,10 @@ def prepare_material(inputs: Inputs, config: AnalysisConfig, run: RunFolder) -> 
     from speechstrata.corpora.corpus import load_corpus
 
     wanted = set(config.scores)
-    corpus = load_corpus(inputs.corpus)
-    utterances = Utterances.of_corpus(corpus)
-    spans: dict[Unit, Spans] = {}
-    for unit in _UNITS:
-        spans[unit] = collect_spans(corpus.cuts, unit, config.min_span_seconds)
+    corpus = load_corpus(inputs.corpus, lazy=True)
+    collectors = [SpanCollector(unit, config.min_span_seconds) for unit in _UNITS]
+    utterances = Utterances.of_corpus(corpus, *(collector.add for collector in collectors))
+    spans: dict[Unit, Spans] = {found.unit: found for found in (collector.spans() for collector in collectors)}
     for unit in _UNITS:
         if not len(spans[unit]):
             del spans[unit]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from speechstrata.analysis.blocks import Block, PassLog
 from speechstrata.analysis.forward import Batch, plan_batches, read_batches
 from speechstrata.encoders.base import HiddenStates, Layer, SpeechEncoder
+from speechstrata.errors import CorpusError
 from speechstrata.progress import ProgressBar
 from speechstrata.sharding import WHOLE, Shard
 
@@ -34,11 +35,26 @@ class Utterances:
     load: Callable[[int, int], NDArray[np.float32]]
 
     @classmethod
-    def of_corpus(cls, corpus: Any) -> "Utterances":
-        """The utterances of a ``Corpus``."""
-        from speechstrata.audio import load_cut
+    def of_corpus(cls, corpus: Any, *gather: Callable[[Any], None]) -> "Utterances":
+        """The utterances of a ``Corpus``, whose cuts are gone through once and kept without their alignments.
 
-        cuts = list(corpus.cuts)
+        Args:
+            corpus: the corpus.
+            gather: called with every cut, alignments and all.
+
+        Raises:
+            CorpusError: two utterances have the same id, or the corpus cannot be read.
+        """
+        from speechstrata.audio import load_cut
+        from speechstrata.corpora.corpus import without_alignment
+
+        cuts = []
+        for cut in corpus.cuts:
+            for take in gather:
+                take(cut)
+            cuts.append(without_alignment(cut))
+        if len({cut.id for cut in cuts}) != len(cuts):
+            raise CorpusError(f"two utterances of {corpus.name} have the same id", "give each an id of its own")
         return cls(
             ids=tuple(cut.id for cut in cuts),
             speakers=tuple((cut.supervisions[0].speaker or "") if cut.supervisions else "" for cut in cuts),

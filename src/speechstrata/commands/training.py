@@ -27,7 +27,7 @@ def _targets(arguments: Namespace) -> None:
     config = TargetsConfig(**{name: arguments[name] for name in TargetsConfig.__dataclass_fields__})
     shard = parse_shard(arguments.shard)
     if shard is not None:
-        cuts = list(load_corpus(arguments.corpus).cuts)
+        cuts = load_corpus(arguments.corpus, lazy=True).cuts
         config = replace(config, device=shard.device(config.device))
         following = share_targets(cuts, arguments.output, config, shard)
         if following or shard.index:

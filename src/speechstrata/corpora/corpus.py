@@ -4,6 +4,7 @@ import gzip
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -149,7 +150,7 @@ def load_corpus(name_or_path: str | Path, *, lazy: bool = False) -> Corpus:
         name_or_path: which.
         lazy: of a corpus folder, read the cuts from disk each time that they are gone through, instead of holding
             them: aligned speech takes about 10 MB an hour in memory, most of it for its alignments
-            (``utterances`` gives the cuts without them). Then ``cuts`` has no quick access by id.
+            (see ``without_alignment``). Then ``cuts`` has no quick access by id.
 
     Raises:
         CorpusError: there is none of that name, or it cannot be read.
@@ -223,13 +224,9 @@ def tool_versions() -> dict[str, str]:
     return found
 
 
-def utterances(corpus: Corpus) -> list[Any]:
-    """The cuts without their alignments, in the corpus' order: what is needed to read the audio, 3 kB each."""
-    kept = []
-    for cut in corpus.cuts:
-        bare = [fastcopy(supervision, alignment=None) for supervision in cut.supervisions]
-        kept.append(fastcopy(cut, supervisions=bare))
-    return kept
+def without_alignment(cut: Any) -> Any:
+    """A cut without its words and phones: what is needed to read the audio, 3 kB where a whole cut may take 30."""
+    return fastcopy(cut, supervisions=[fastcopy(supervision, alignment=None) for supervision in cut.supervisions])
 
 
 def _load_folder(folder: Path, lazy: bool) -> Corpus:
@@ -287,10 +284,19 @@ class CutsFile:
         with self._open() as file:
             return sum(1 for _ in bounded_lines(file, LONGEST_LINE, self.path))
 
-    def _open(self) -> IO[str]:
-        if self.path.suffix == ".gz":
-            return gzip.open(self.path, "rt", encoding="utf-8")
-        return self.path.open(encoding="utf-8")
+    @contextmanager
+    def _open(self) -> Iterator[IO[str]]:
+        try:
+            with (
+                gzip.open(self.path, "rt", encoding="utf-8")
+                if self.path.suffix == ".gz"
+                else self.path.open(encoding="utf-8") as file
+            ):
+                yield file
+        except SpeechstrataError:
+            raise
+        except Exception as error:  # whatever gzip, the JSON reader and lhotse raise
+            raise CorpusError(f"{self.path} cannot be read: {error!r}", "prepare the corpus again") from error
 
 
 def _relative(described: dict[str, Any], root: Path) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,7 +97,7 @@ def dry_run(
     return dry_run_cuts(config, load_cuts(config))
 
 
-def dry_run_cuts(config: PretrainConfig, cuts: Sequence[Any]) -> DryRun:
+def dry_run_cuts(config: PretrainConfig, cuts: Iterable[Any]) -> DryRun:
     """:func:`dry_run` for lhotse cuts at hand. A cache of the audio is made only for the batches that are tried."""
     from dataclasses import replace
 

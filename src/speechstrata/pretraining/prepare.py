@@ -1,7 +1,7 @@
 """From a configuration to what the trainer needs: network, targets, split, cache, batch plan."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -52,7 +52,7 @@ class Prepared:
         return {"corpus": self.speech.fingerprint, "targets": [store.fingerprint for store in self.stores]}
 
 
-def prepare(config: PretrainConfig, cuts: Sequence[Any], cache_folder: Path) -> Prepared:
+def prepare(config: PretrainConfig, cuts: Iterable[Any], cache_folder: Path) -> Prepared:
     """Read the corpus and the targets, and plan the run.
 
     Args:

@@ -1,6 +1,6 @@
 """The audio of a corpus as this room sees it: ids, lengths, speakers, and a way to load a waveform."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,20 +34,23 @@ class Speech:
     fingerprint: str
 
     @classmethod
-    def of_cuts(cls, cuts: Sequence[Any]) -> "Speech":
-        """Gather what there is to know about ``cuts``.
+    def of_cuts(cls, cuts: Iterable[Any]) -> "Speech":
+        """Gather what there is to know about ``cuts``, which are gone through once and kept without alignments.
 
         Raises:
             CorpusError: there are none, or two have the same id.
         """
-        utterances = tuple(Utterance(str(cut.id), round(cut.duration * SAMPLE_RATE)) for cut in cuts)
+        from speechstrata.corpora.corpus import without_alignment
+
+        kept = tuple(map(without_alignment, cuts))
+        utterances = tuple(Utterance(str(cut.id), round(cut.duration * SAMPLE_RATE)) for cut in kept)
         if not utterances:
             raise CorpusError("the corpus has no utterances", "check that it was prepared")
         if len({utterance.id for utterance in utterances}) != len(utterances):
             raise CorpusError("two utterances of the corpus have the same id", "give every utterance an id of its own")
-        speakers = tuple((cut.supervisions[0].speaker or "") if cut.supervisions else "" for cut in cuts)
+        speakers = tuple((cut.supervisions[0].speaker or "") if cut.supervisions else "" for cut in kept)
         digest = fingerprint([[*utterance, speaker] for utterance, speaker in zip(utterances, speakers, strict=True)])
-        return cls(tuple(cuts), utterances, speakers, digest)
+        return cls(kept, utterances, speakers, digest)
 
     def load(self, index: int, sample_rate: int = SAMPLE_RATE) -> NDArray[np.float32]:
         """The waveform of utterance ``index``: (samples,) float32, in [-1, 1].

@@ -5,7 +5,7 @@ sample, never the features of the corpus.
 """
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -54,11 +54,11 @@ def make_targets(corpus: str, output: Path | str, config: TargetsConfig | None =
     """
     from speechstrata.corpora.corpus import load_corpus
 
-    return cluster_cuts(list(load_corpus(corpus).cuts), output, config or TargetsConfig())
+    return cluster_cuts(load_corpus(corpus, lazy=True).cuts, output, config or TargetsConfig())
 
 
-def cluster_cuts(cuts: Sequence[Any], output: Path | str, config: TargetsConfig) -> Path:
-    """:func:`make_targets` for lhotse cuts at hand."""
+def cluster_cuts(cuts: Iterable[Any], output: Path | str, config: TargetsConfig) -> Path:
+    """:func:`make_targets` for lhotse cuts, which are gone through twice and not held."""
     output = Path(output)
     speech, source = Speech.of_cuts(cuts), feature_source(config)
     made_from = _made_from(speech, source, config)
@@ -68,7 +68,7 @@ def cluster_cuts(cuts: Sequence[Any], output: Path | str, config: TargetsConfig)
     return output
 
 
-def share_targets(cuts: Sequence[Any], output: Path | str, config: TargetsConfig, shard: Shard) -> str:
+def share_targets(cuts: Iterable[Any], output: Path | str, config: TargetsConfig, shard: Shard) -> str:
     """One share of :func:`cluster_cuts`; shards may run on any machines that share the folder.
 
     A shard draws its share of the sample; shard 0 fits the k-means when all have; then each gives its share of the
@@ -126,7 +126,7 @@ def _made_from(speech: Speech, source: FeatureSource, config: TargetsConfig) -> 
 
 
 def _make(
-    cuts: Sequence[Any],
+    cuts: Iterable[Any],
     speech: Speech,
     source: FeatureSource,
     config: TargetsConfig,

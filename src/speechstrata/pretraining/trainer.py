@@ -8,12 +8,12 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from speechstrata.errors import InputError, MissingExtraError
 from speechstrata.files import LOCK_FILE, hold, read_json, write_json, write_text
@@ -76,8 +76,8 @@ def resolve(
     return replace(config, data=data)
 
 
-def load_cuts(config: PretrainConfig) -> list[Any]:
-    """The cuts of the recipe's corpus.
+def load_cuts(config: PretrainConfig) -> Iterable[Any]:
+    """The cuts of the recipe's corpus, read from the disk each time that they are gone through.
 
     Raises:
         InputError: the recipe names none.
@@ -87,10 +87,10 @@ def load_cuts(config: PretrainConfig) -> list[Any]:
         raise InputError("data.corpus is empty", "give --corpus")
     from speechstrata.corpora.corpus import load_corpus
 
-    return list(load_corpus(config.data.corpus).cuts)
+    return cast(Iterable[Any], load_corpus(config.data.corpus, lazy=True).cuts)
 
 
-def pretrain_cuts(config: PretrainConfig, cuts: Sequence[Any], output: Path | str) -> Path:
+def pretrain_cuts(config: PretrainConfig, cuts: Iterable[Any], output: Path | str) -> Path:
     """:func:`pretrain` for lhotse cuts at hand."""
     output = Path(output)
     with hold(output / LOCK_FILE) if _rank() == 0 else nullcontext():  # all processes of one run share the folder
@@ -98,7 +98,7 @@ def pretrain_cuts(config: PretrainConfig, cuts: Sequence[Any], output: Path | st
     return output
 
 
-def _pretrain(config: PretrainConfig, cuts: Sequence[Any], output: Path) -> None:
+def _pretrain(config: PretrainConfig, cuts: Iterable[Any], output: Path) -> None:
     try:
         import lightning.pytorch as lightning
     except ImportError as error:
