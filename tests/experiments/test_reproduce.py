@@ -98,6 +98,29 @@ def test_a_missing_model_is_one_failed_stage(tmp_path):
     assert {outcome.stage: outcome.state for outcome in outcomes} == {"models": "failed", "cost": "done"}
 
 
+def test_replaced_weights_are_noticed(tmp_path, models, monkeypatch):
+    monkeypatch.setattr(
+        module, "check_architectures", lambda family: [{"fingerprint": model.source} for model in family]
+    )
+    config = ReproduceConfig(models=str(models))
+    weights = models / "tiny-b4-a" / "model.safetensors"
+    weights.write_bytes(b"before")
+    states = [reproduce(config, [], tmp_path / "out", ["models"])[0].state for _ in range(2)]
+    weights.write_bytes(b"after")
+    states.append(reproduce(config, [], tmp_path / "out", ["models"])[0].state)
+    assert states == ["done", "served", "done"]
+
+
+@pytest.mark.parametrize("corpora", [["a/clean", "b/clean"], ["clean.jsonl.gz", "x/clean"], ["elsewhere/demo"]])
+def test_corpora_of_one_name_are_refused(tmp_path, corpora):
+    with pytest.raises(InputError, match="would share the folder"):
+        build_graph(ReproduceConfig(), corpora, tmp_path)
+
+
+def test_the_packaged_corpus_by_its_name_is_no_second_corpus(tmp_path):
+    build_graph(ReproduceConfig(), ["demo"], tmp_path)
+
+
 def _empty_models(tmp_path: Path) -> Path:
     (tmp_path / "models" / "tiny-hubert").mkdir(parents=True)
     return tmp_path / "models"

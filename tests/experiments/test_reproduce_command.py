@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from speechstrata.cli import main
-from speechstrata.files import read_json
+from speechstrata.files import read_json, write_json
 
 
 def test_stages_are_listed_and_nothing_runs(tmp_path, capsys):
@@ -25,3 +25,9 @@ def test_a_failed_stage_is_a_failed_command(tmp_path: Path, capsys):
     arguments = ["reproduce", "--models", str(tmp_path / "models"), "--output", str(tmp_path / "out"), "--stages"]
     assert main([*arguments, "models"]) == 1
     assert "first models" in capsys.readouterr().err
+
+
+def test_verdicts_of_an_earlier_run_are_not_shown_as_this_ones(tmp_path: Path, capsys):
+    write_json(tmp_path / "findings.json", {"scale": "old", "design": {"seeds": []}, "findings": [], "claims": []})
+    assert main(["reproduce", "--output", str(tmp_path), "--stages", "cost"]) == 0
+    assert "verdicts" not in capsys.readouterr().out

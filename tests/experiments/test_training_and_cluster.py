@@ -1,4 +1,6 @@
+import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +79,18 @@ def test_job_files_are_valid_bash_and_name_what_is_there(cluster):
         assert (cluster / "recipes" / f"{job.recipe}.yaml").is_file()
         assert f"--output runs/{job.name} " in text
         assert f"seed={job.seed}" in text
+
+
+@pytest.mark.parametrize("per_node", [1, 4, 6, 8])
+def test_nodes_are_filled_and_share_the_batches_evenly(tmp_path, per_node):
+    config = replace(PAPER, gpus_per_node=per_node)
+    write_cluster(config, tmp_path)
+    for job in training_jobs(config):
+        text = (tmp_path / "jobs" / f"{job.name}.sh").read_text()
+        nodes, each = (int(re.search(rf"--{name} (\d+)", text)[1]) for name in ("nnodes", "nproc-per-node"))  # type: ignore[index]
+        recipe = load_recipe(job.recipe)
+        assert nodes * each == effort(recipe, config).gpus
+        assert recipe.data.batches_per_step % (nodes * each) == 0
 
 
 def test_jobs_are_sent_after_what_they_need(cluster, tmp_path):

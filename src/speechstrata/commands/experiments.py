@@ -39,7 +39,8 @@ def _run(arguments: Namespace) -> None:
         return
     outcomes = reproduce(config, arguments.corpus, output, arguments.stages)
     console.print(outcomes_table(outcomes))
-    if (output / "findings.json").exists():
+    states = {outcome.stage: outcome.state for outcome in outcomes}
+    if states.get("statistics") in ("done", "served"):  # else findings.json is of an earlier run
         console.print(verdicts_table(output))
     for name in ("cluster", "tables", "figures", "index.html"):
         if (output / name).exists():

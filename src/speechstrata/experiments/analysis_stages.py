@@ -7,6 +7,7 @@ from pathlib import Path
 
 from speechstrata.analysis.config import ALL_SCORES, AnalysisConfig, ComputeConfig, Inputs
 from speechstrata.analysis.vectors import PACKAGED_GLOVE
+from speechstrata.errors import InputError
 from speechstrata.experiments.config import ReproduceConfig
 from speechstrata.experiments.family import FamilyModel
 from speechstrata.experiments.stages import Stage
@@ -23,6 +24,22 @@ _PART_SCORES = ("cca-phone", "cca-word", "mi-phone", "cka-phone", "probe-phone")
 def corpus_folder(corpus: str) -> str:
     """The folder name of a corpus's analyses."""
     return Path(corpus).name.split(".")[0] or "corpus"
+
+
+def check_folder_names(corpora: Sequence[str]) -> None:
+    """Every corpus needs folders of its own.
+
+    Raises:
+        InputError: two go by one name.
+    """
+    named: dict[str, str] = {}
+    for corpus in corpora:
+        other = named.setdefault(corpus_folder(corpus), corpus)
+        if other != corpus:
+            raise InputError(
+                f"the corpora {other} and {corpus} would share the folder analysis/{corpus_folder(corpus)}",
+                "rename one of them (without the packaged corpus: --demo false)",
+            )
 
 
 def analysis_runs(corpus: str, family: Sequence[FamilyModel]) -> dict[str, tuple[list[str], tuple[str, ...]]]:

@@ -99,7 +99,11 @@ def effort(recipe: PretrainConfig, config: ReproduceConfig) -> Effort:
     macs = sum(part.macs for part in (*part_costs(network, samples), *head_costs(network, masked)))
     seconds = recipe.optimizer.steps * recipe.data.batches_per_step * recipe.data.batch_seconds
     operations = seconds * macs / recipe.data.maximum_seconds * _OPERATIONS * _PASSES
-    gpus = max(n for n in range(1, _MOST_GPUS + 1) if recipe.data.batches_per_step % n == 0)
+    gpus = max(
+        n
+        for n in range(1, _MOST_GPUS + 1)
+        if recipe.data.batches_per_step % n == 0 and (n < config.gpus_per_node or n % config.gpus_per_node == 0)
+    )
     hours = operations / (config.gpu_tflops * 1e12 * config.utilisation) / 3600
     return Effort(gpus, recipe.optimizer.steps, seconds / 3600, operations / 1e18, hours, hours / gpus)
 

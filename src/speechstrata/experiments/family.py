@@ -94,11 +94,18 @@ def _released(folder: Path, cells: Sequence[Cell]) -> list[FamilyModel]:
     return found
 
 
+def file_marks(source: Path) -> list[tuple[str, int, int]]:
+    """Name, size and time of change of a model's files, which tell that they were replaced; none of a packaged one."""
+    files = [source] if source.is_file() else sorted(path for path in source.rglob("*") if path.is_file())
+    return [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+
+
 def check_architectures(models: Sequence[FamilyModel]) -> list[dict[str, object]]:
     """Open every model and compare its network with its cell's.
 
     Returns:
-        one entry per model: ``cell``, ``training_seed``, ``source``, ``fingerprint``, ``parameters``.
+        one entry per model: ``cell``, ``training_seed``, ``source``, ``fingerprint``, ``parameters``, and
+        ``classes`` that its prediction heads tell apart.
 
     Raises:
         EncoderError: a model cannot be loaded.
@@ -112,6 +119,7 @@ def check_architectures(models: Sequence[FamilyModel]) -> list[dict[str, object]
     entries: list[dict[str, object]] = []
     for model in models:
         encoder = load_encoder(model.source)
+        classes: list[int] = []
         if isinstance(encoder, MRHubertEncoder):
             wanted = [(block.name, block.layers, block.stride) for block in block_plan(network_of(model.cell))]
             actual = [(block.name, block.layers, block.stride) for block in block_plan(encoder.network)]
@@ -122,6 +130,7 @@ def check_architectures(models: Sequence[FamilyModel]) -> list[dict[str, object]
                     f"with {heads[1]} prediction heads",
                     f"give one with blocks of {list(model.cell.layers)} layers and {heads[0]} heads",
                 )
+            classes = list(encoder.network.classes)
         entries.append(
             {
                 "cell": model.cell.name,
@@ -129,6 +138,7 @@ def check_architectures(models: Sequence[FamilyModel]) -> list[dict[str, object]
                 "source": model.source,
                 "fingerprint": encoder.fingerprint,
                 "parameters": encoder.parameters,
+                "classes": classes,
             }
         )
     return entries

@@ -19,8 +19,8 @@ from speechstrata.experiments.verdicts import VERDICT_RULES, Verdict, finding_ve
 LEVEL = 0.95
 
 INTERVAL_TEXT = (
-    "Mean over training seeds and sample sets (of probes: probe seeds); estimate -+ t x standard error of a crossed "
-    "bootstrap that draws n - 1 of n of each (5,000 resamples), with Satterthwaite's degrees of freedom; level .95. "
+    "Mean over training seeds and sample sets (of probes: probe seeds); estimate ∓ t × standard error of a crossed "
+    "bootstrap that draws n − 1 of n of each (5,000 resamples), with Satterthwaite's degrees of freedom; level .95. "
     "Only training seeds and sample sets count that all models of a statistic have."
 )
 

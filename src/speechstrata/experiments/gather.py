@@ -1,5 +1,6 @@
 """This run's measurements laid over the committed ones: the four tables of a reproduction's folder."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from speechstrata.experiments.training_stages import training_folders
 
 #: Models of the user's own, and models trained anew, are another family than the one whose tables are committed.
 _OWN_FAMILY = ("from_scratch", "models", "checkpoints")
+#: What the metrics of a task must share to be averaged.
+_TRAINED_ON = ("task", "corpus", "budget")
 
 
 def gather(config: ReproduceConfig, family: Sequence[FamilyModel], analyses: Mapping[Path, str], output: Path) -> None:
@@ -25,19 +28,43 @@ def gather(config: ReproduceConfig, family: Sequence[FamilyModel], analyses: Map
         family: its models.
         analyses: its run folders; each with the corpus that its own is a part of, "" for a whole one.
         output: its folder.
+
+    Raises:
+        InputError: a folder cannot be read, or --probe-runs holds no finished probe run.
     """
-    folders = [output / "probes", *([Path(config.probe_runs)] if config.probe_runs else [])]
-    probes = [path for path in folders if any(path.rglob("result.json"))]
+    probes = [output / "probes"] if any((output / "probes").rglob("result.json")) else []
+    if config.probe_runs:
+        probes.append(Path(config.probe_runs))
     named = {model.source: (model.cell.name, model.seed) for model in family}
     whole = [folder for folder, corpus in analyses.items() if not corpus]
     parts = {folder: corpus_fingerprint(corpus) for folder, corpus in analyses.items() if corpus}
     ours = collect(config.scale, whole, probes, training_folders(config, output), named, parts)
     own_family = any(getattr(config, name) for name in _OWN_FAMILY)
     base = None if own_family else committed(config.scale)
+    tables = {}
     for name in TABLES:
         above = getattr(ours, name)
-        below = above.clear() if base is None else getattr(base, name)
-        write_csv(laid_over(name, below, above), output / f"{name}.csv")
+        tables[name] = laid_over(name, above.clear() if base is None else getattr(base, name), above)
+    counted = _one_corpus_a_task(tables["probes"])
+    for name, table in tables.items():
+        own = table.join(counted, on=_TRAINED_ON, how="semi") if name in ("probes", "probe_weights") else table
+        write_csv(own, output / f"{name}.csv")
+
+
+def _one_corpus_a_task(probes: pl.DataFrame) -> pl.DataFrame:
+    """The corpus and the budget of each task that count: this run's before committed ones, then the most rows.
+
+    Metrics of different corpora are never averaged; what does not count is said.
+    """
+    groups = (
+        probes.group_by(_TRAINED_ON)
+        .agg((pl.col("source") == "this run").any().alias("own"), pl.len().alias("rows"))
+        .sort("task", "own", "rows", "corpus", "budget", descending=[False, True, True, False, True])
+    )
+    counted = groups.unique("task", keep="first", maintain_order=True).select(_TRAINED_ON)
+    for task, corpus, budget in groups.join(counted, on=_TRAINED_ON, how="anti").select(_TRAINED_ON).rows():
+        print(f"left out: {task} on {corpus} with the budget {budget:g}; one corpus and budget count", file=sys.stderr)
+    return counted
 
 
 def read_gathered(output: Path) -> Measurements:

@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from speechstrata.experiments.cells import Cell, cells_of
+from speechstrata.experiments.config import TASKS
 from speechstrata.experiments.published import published_table
 from speechstrata.files import write_text
 from speechstrata.superb.results import SHOWN
@@ -76,7 +77,7 @@ def table_1(scale: str, cost: pl.DataFrame) -> PaperTable:
 
 def table_2(scale: str, probes: pl.DataFrame) -> PaperTable:
     """SUPERB: means over training and probe seeds, with the standard deviation of the training seeds' means."""
-    shown = [(task, *column) for task in ("asr", "sf", "se", "ic", "ks", "sd") for column in SHOWN[task]]
+    shown = [(task, *column) for task in TASKS for column in SHOWN[task]]
     published = published_table("table2")
     known = set(published.select("task", "metric").rows())
     present = set(probes.filter(pl.col("split") == "test").select("task", "metric").rows())

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from speechstrata.errors import InputError, SpeechstrataError
+from speechstrata.experiments.analysis_stages import corpus_fingerprint
 from speechstrata.experiments.config import TASKS, ReproduceConfig
 from speechstrata.experiments.family import FamilyModel
 from speechstrata.experiments.stages import Stage
 from speechstrata.experiments.statements import BASE
+from speechstrata.files import read_text
 from speechstrata.superb.names import RANDOM
 
 #: Mini corpora that are cut out of an aligned corpus by several speakers; the others are spoken by a synthesiser.
@@ -35,7 +37,7 @@ def probe_stages(config: ReproduceConfig, corpus: str, family: Sequence[FamilyMo
                     (),
                     lambda task=task, folder=folder: _prepare(task, corpus, folder),  # type: ignore[misc]
                     (f"probe-corpora/{task}/corpus.json",),
-                    lambda task=task: [corpus if task in _FROM_SPEECH else ""],  # type: ignore[misc]
+                    lambda task=task: [corpus_fingerprint(corpus) if corpus and task in _FROM_SPEECH else ""],  # type: ignore[misc]
                 )
             )
             needs = (*needs, f"corpus-{task}")
@@ -47,7 +49,7 @@ def probe_stages(config: ReproduceConfig, corpus: str, family: Sequence[FamilyMo
                 lambda task=task, folder=folder: _train(config, task, folder, models, output),  # type: ignore[misc]
                 (f"probes/{task}",),
                 lambda folder=folder: [  # type: ignore[misc]
-                    str(folder),
+                    read_text(folder / "corpus.json"),
                     config.probe_seeds,
                     config.probe_budget,
                     models,

@@ -12,6 +12,7 @@ from speechstrata.experiments.analysis_stages import (
     MODELS_FILE,
     analysis_runs,
     analysis_stages,
+    check_folder_names,
     corpus_fingerprint,
     part_runs,
     part_stages,
@@ -19,9 +20,9 @@ from speechstrata.experiments.analysis_stages import (
 )
 from speechstrata.experiments.cells import cells_of, network_of
 from speechstrata.experiments.config import ReproduceConfig
-from speechstrata.experiments.family import FamilyModel, check_architectures, find_family
+from speechstrata.experiments.family import FamilyModel, check_architectures, file_marks, find_family
 from speechstrata.experiments.stages import Outcome, Stage, run_stages
-from speechstrata.files import write_json
+from speechstrata.files import sha256_of_file, write_json
 
 #: Audio that costs are computed for.
 _COST_SECONDS = 10
@@ -64,6 +65,7 @@ def build_graph(config: ReproduceConfig, corpora: Sequence[str], output: Path) -
     if config.scale == "paper":
         stages.append(_cluster_stage(config, output))
     analysed = list(dict.fromkeys([*corpora, *(["demo"] if config.scale == "tiny" and config.demo else [])]))
+    check_folder_names(analysed)
     family = find_family(config, output)
     scored: list[str] = []
     runs: dict[Path, str] = {}
@@ -114,7 +116,7 @@ def _models_stage(config: ReproduceConfig, family: Sequence[FamilyModel], needs:
         tuple(needs),
         lambda: write_json(output / MODELS_FILE, check_architectures(family)),
         (MODELS_FILE,),
-        lambda: [[model.cell.name, model.seed, model.source] for model in family],
+        lambda: [[model.cell.name, model.seed, model.source, file_marks(Path(model.source))] for model in family],
     )
 
 
@@ -164,8 +166,9 @@ def _gather_stage(
     def depends_on() -> Any:
         from speechstrata.experiments.score_tables import committed
 
-        others = sorted(map(str, Path(config.probe_runs).rglob("result.json"))) if config.probe_runs else []
-        return [config.scale, committed(config.scale).fingerprint(), others]
+        others = sorted(Path(config.probe_runs).rglob("result.json")) if config.probe_runs else []
+        results = [(str(path), sha256_of_file(path)) for path in others]
+        return [config.scale, committed(config.scale).fingerprint(), results]
 
     return Stage(
         "gather",

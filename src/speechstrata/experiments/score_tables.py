@@ -164,7 +164,7 @@ def write_folder(tables: Measurements, folder: Path) -> list[Path]:
 
 
 def write_csv(table: pl.DataFrame, path: Path) -> None:
-    """Write a CSV, compressed where the name ends so, numbers to seven significant digits after the point."""
+    """Write a CSV, compressed where the name ends so, seven digits after the point."""
     import gzip
 
     text = table.write_csv(float_precision=7).encode()

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.markup import escape
 from rich.table import Table
 
 from speechstrata.experiments.stages import Outcome, Stage
@@ -15,7 +16,7 @@ def outcomes_table(outcomes: Sequence[Outcome]) -> Table:
     for heading in ("stage", "state", "seconds", "reason"):
         table.add_column(heading, justify="right" if heading == "seconds" else "left")
     for outcome in outcomes:
-        table.add_row(outcome.stage, outcome.state, f"{outcome.seconds:.1f}", outcome.reason)
+        table.add_row(outcome.stage, outcome.state, f"{outcome.seconds:.1f}", escape(outcome.reason))
     return table
 
 
@@ -27,7 +28,7 @@ def stages_table(stages: Sequence[Stage], output: Path) -> Table:
     for stage in stages:
         file = output / "stages" / f"{stage.name}.json"
         state = str(read_json(file)["state"]) if file.exists() else "not run"
-        table.add_row(stage.name, stage.about, ", ".join(stage.needs), state)
+        table.add_row(stage.name, escape(stage.about), ", ".join(stage.needs), state)
     return table
 
 
@@ -39,5 +40,5 @@ def verdicts_table(output: Path) -> Table:
     for heading in ("claim", "verdict", "reason"):
         table.add_column(heading)
     for claim in (*found["findings"], *found["claims"]):
-        table.add_row(claim["claim"], claim["verdict"], claim["reason"])
+        table.add_row(claim["claim"], claim["verdict"], escape(claim["reason"]))
     return table

@@ -81,9 +81,8 @@ def finding_verdict(
         return "contradicted", f"{', '.join(against)}: contradicted, corrected for {len(decisive)} statistics"
     supported = [name for name, verdict, _ in decisive if verdict == "supported"]
     if len(supported) == len(decisive):
-        return "supported", f"all of its {len(decisive)} decisive statistics are" if len(
-            decisive
-        ) > 1 else "its statistic is"
+        every = f"all {len(decisive)} decisive statistics are supported"
+        return "supported", every if len(decisive) > 1 else "its decisive statistic is supported"
     missing = sum(verdict is None for _, verdict, _ in decisive)
     leaning = sum(verdict == "contradicted" for _, verdict, _ in decisive)
     parts = [f"{len(supported)} of {len(decisive)} decisive statistics supported"]
