@@ -207,10 +207,82 @@ def _prepare_result(output: Path) -> Any:
     return digest(*(output / name for name in ("cuts.jsonl.gz", "corpus.json", "problems.jsonl")))
 
 
+# superb prepare
+
+
+def _voicebank_material(folder: Path) -> None:
+    from tests.hold.parsers import wave
+
+    for part, names in (("trainset_28spk", ("p226_001", "p230_001", "p231_001")), ("testset", ("p232_001",))):
+        for kind in ("clean", "noisy"):
+            (folder / "in" / f"{kind}_{part}_wav").mkdir(parents=True)
+            for name in names:
+                (folder / "in" / f"{kind}_{part}_wav" / f"{name}.wav").write_bytes(wave(0.5, 16_000))
+
+
+def _prepare_probe(material: Path, output: Path) -> None:
+    from speechstrata.superb.corpora.prepare import prepare_probe_corpus
+
+    prepare_probe_corpus("voicebank-demand", material / "in", output)
+
+
+def _prepare_probe_result(output: Path) -> Any:
+    from speechstrata.superb.corpora.probe_corpus import load_probe_corpus
+
+    assert {name: len(cuts) for name, cuts in load_probe_corpus(output).splits.items()} == {
+        "train": 2, "dev": 1, "test": 1,
+    }  # fmt: skip
+    return digest(*sorted(output.glob("*.json*")))
+
+
+# superb run
+
+
+def _run_grid(material: Path, output: Path) -> None:
+    from speechstrata.superb.config import ProbeConfig
+    from speechstrata.superb.grid import plan_grid, run_grid
+
+    config = ProbeConfig(set=("steps=1", "evaluate_every=1", "batch_size=16"))
+    cells = plan_grid([str(material / "model")], [material / "keywords"], config, output)
+    assert not run_grid(cells, output, report=lambda outcome: None)
+
+
+def _run_grid_result(output: Path) -> Any:
+    return digest(output / "weights.csv")
+
+
+# agwe
+
+
+def _agwe_material(folder: Path) -> None:
+    from tests.agwe.spoken_words import make_words
+
+    make_words(folder)
+
+
+def _agwe(material: Path, output: Path) -> None:
+    from speechstrata.agwe.config import AgweConfig
+    from speechstrata.agwe.training import train_agwe
+
+    shares = {"validation_share": 0.15, "test_share": 0.25, "minimum_seconds": 0.15}
+    config = AgweConfig(symbols="characters", dim=8, hidden=8, symbol_dim=6, batch=32, epochs=1, **shares)
+    train_agwe(material / "cuts.jsonl.gz", output, config)
+
+
+def _agwe_result(output: Path) -> Any:
+    return digest(output / "model.safetensors")
+
+
 JOBS = (
     Job("analyze", _analyze_material, _analyze, _analyze_result),
     Job("targets", _tones, _targets, _targets_result),
     Job("pretrain", _pretrain_material, _pretrain, _pretrain_result),
     Job("superb", _superb_material, _superb, _superb_result),
     Job("corpus prepare", _prepare_material, _prepare, _prepare_result),
+)
+#: Not killed by the script: short, or made of the others.
+FURTHER_JOBS = (
+    Job("superb prepare", _voicebank_material, _prepare_probe, _prepare_probe_result),
+    Job("superb run", _superb_material, _run_grid, _run_grid_result),
+    Job("agwe train", _agwe_material, _agwe, _agwe_result),
 )

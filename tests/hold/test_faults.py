@@ -6,37 +6,53 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from speechstrata.errors import InputError, SpeechstrataError
+from speechstrata.errors import CorpusError, InputError, SpeechstrataError
 from speechstrata.files import LOCK_FILE, hold, write_text
-from tests.hold.jobs import JOBS, Job
+from tests.hold.jobs import FURTHER_JOBS, JOBS, Job
 
 ROOT = Path(__file__).resolve().parents[2]
-SMALL = [job for job in JOBS if job.name in {"analyze", "targets", "corpus prepare"}]
+EVERY = [*JOBS, *FURTHER_JOBS]
+SMALL = [job for job in EVERY if job.name in {"analyze", "targets", "corpus prepare", "superb prepare"}]
+
+
+class Made(dict[str, Any]):
+    """What is made of a job when it is first asked for."""
+
+    def __init__(self, make: Callable[[Job], Any]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, name: str) -> Any:
+        self[name] = self._make(next(job for job in EVERY if job.name == name))
+        return self[name]
 
 
 @pytest.fixture(scope="module")
 def materials(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    found = {}
-    for job in SMALL:
-        found[job.name] = tmp_path_factory.mktemp(job.name.replace(" ", "-"))
-        job.prepare(found[job.name])
-    return found
+    def make(job: Job) -> Path:
+        folder = tmp_path_factory.mktemp(job.name.replace(" ", "-"))
+        job.prepare(folder)
+        return folder
+
+    return Made(make)
 
 
 @pytest.fixture(scope="module")
 def wholes(materials: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     """The results of undisturbed runs."""
-    found = {}
-    for job in SMALL:
+
+    def make(job: Job) -> object:
         output = tmp_path_factory.mktemp("whole") / "run"
         job.run(materials[job.name], output)
-        found[job.name] = job.result(output)
-    return found
+        return job.result(output)
+
+    return Made(make)
 
 
 def fill_disk(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
@@ -86,15 +102,15 @@ def test_a_real_disk_of_300_kB(job: Job, materials: dict[str, Path], tiny_disk: 
     (tiny_disk / "ballast").write_bytes(b"0" * (270 << 10))
     program = (
         "import sys\nfrom pathlib import Path\nfrom speechstrata.errors import SpeechstrataError\n"
-        "from tests.hold.jobs import JOBS\n"
-        f"job = next(job for job in JOBS if job.name == {job.name!r})\n"
+        "from tests.hold.jobs import FURTHER_JOBS, JOBS\n"
+        f"job = next(job for job in (*JOBS, *FURTHER_JOBS) if job.name == {job.name!r})\n"
         "try:\n    job.run(Path(sys.argv[1]), Path(sys.argv[2]))\n"
         "except SpeechstrataError as error:\n    print('refused', error)\n"
     )
     command = [sys.executable, "-c", program, str(materials[job.name]), str(tiny_disk / "out")]
     run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=200)
     assert run.returncode == 0, (run.returncode, run.stderr[-2000:])
-    if job.name != "corpus prepare":  # which needs less
+    if "prepare" not in job.name:  # which needs less
         assert "No space left" in run.stdout, run.stdout
     (tiny_disk / "ballast").unlink()
 
@@ -180,21 +196,97 @@ def test_a_damaged_part_of_killed_targets_is_made_anew(
 def _hold(path: Path, ready: object, done: object) -> None:
     with hold(path):
         ready.set()  # type: ignore[attr-defined]
-        done.wait(60)  # type: ignore[attr-defined]
+        done.wait(600)  # type: ignore[attr-defined]
 
 
 def test_a_second_process_on_the_same_folder_is_sent_away(materials: dict[str, Path], tmp_path: Path) -> None:
+    sources = {job.name: materials[job.name] for job in EVERY}
     context = multiprocessing.get_context("spawn")
     ready, done = context.Event(), context.Event()
     other = context.Process(target=_hold, args=(tmp_path / "run" / LOCK_FILE, ready, done))
     other.start()
-    assert ready.wait(60)
-    for job in SMALL[:2]:
-        with pytest.raises(InputError, match="another process is writing to"):
-            job.run(materials[job.name], tmp_path / "run")
+    assert ready.wait(300)
+    for job in EVERY:
+        if job.name == "superb":  # the folder of its run is inside
+            (tmp_path / "run" / "ks").symlink_to(tmp_path / "run")
+        with pytest.raises(InputError, match="another process is writing to") as refused:
+            job.run(sources[job.name], tmp_path / "run")
+        assert "\n" not in refused.value.message
+    assert {path.name for path in (tmp_path / "run").iterdir()} <= {LOCK_FILE, "ks"}
     other.kill()  # a killed process lets go
     other.join()
+    (tmp_path / "run" / "ks").unlink()
     SMALL[1].run(materials["targets"], tmp_path / "run")
+
+
+@pytest.mark.parametrize("job", EVERY, ids=lambda job: job.name)
+def test_the_next_process_goes_on_when_the_first_has_ended(
+    job: Job, materials: dict[str, Path], tmp_path: Path
+) -> None:
+    """The lock's file stays behind, and is in nobody's way."""
+    folder = tmp_path / "run" / ("ks" if job.name == "superb" else ".")
+    with hold(folder / LOCK_FILE), pytest.raises(InputError, match="another process is writing to"):
+        job.run(materials[job.name], tmp_path / "run")
+    job.run(materials[job.name], tmp_path / "run")
+    job.result(tmp_path / "run")
+
+
+def test_all_processes_of_a_shared_run_write_to_its_folder(
+    materials: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first of them holds the folder; the others do not ask."""
+    from speechstrata.pretraining import trainer
+
+    def came(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trainer, "_pretrain", came)
+    job = next(job for job in EVERY if job.name == "pretrain")
+    with hold(tmp_path / "run" / LOCK_FILE):
+        monkeypatch.setenv("RANK", "1")
+        with pytest.raises(KeyboardInterrupt):
+            job.run(materials[job.name], tmp_path / "run")
+        monkeypatch.setenv("RANK", "0")
+        with pytest.raises(InputError, match="another process is writing to"):
+            job.run(materials[job.name], tmp_path / "run")
+
+
+def test_a_probe_corpus_that_could_not_be_finished_is_none(
+    materials: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Made over a whole one, too: its old description does not stay beside new audio."""
+    from speechstrata.superb.corpora.probe_corpus import load_probe_corpus
+
+    job = FURTHER_JOBS[0]
+    job.run(materials[job.name], tmp_path / "probe")
+    with monkeypatch.context() as patch:
+        fill_disk(patch, 1)
+        with pytest.raises(InputError, match="No space left"):
+            job.run(materials[job.name], tmp_path / "probe")
+    with pytest.raises(CorpusError, match="is no probe corpus"):
+        load_probe_corpus(tmp_path / "probe")
+    job.run(materials[job.name], tmp_path / "probe")
+    job.result(tmp_path / "probe")
+
+
+def test_copies_of_audio_on_a_full_disk_are_one_error(
+    materials: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from speechstrata.corpora.prepare import prepare_corpus
+
+    source = materials["corpus prepare"] / "in"
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copyfile", full)
+        with pytest.raises(InputError, match="No space left"):
+            prepare_corpus("textgrid", source, tmp_path / "copy", copy_audio=True)
+    assert not list((tmp_path / "copy" / "audio").iterdir())
+    assert not (tmp_path / "copy" / "corpus.json").exists()
+    prepare_corpus("textgrid", source, tmp_path / "copy", copy_audio=True)
+    assert len(list((tmp_path / "copy" / "audio").rglob("*.wav"))) == 60
 
 
 def test_writes_of_two_threads_leave_one_of_the_two(tmp_path: Path) -> None:

@@ -1,12 +1,14 @@
 """The public corpora from folders of their layout; what is missing is said."""
 
 import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from speechstrata.audio import load_cut
 from speechstrata.errors import CorpusError, InputError
 from speechstrata.superb.corpora.prepare import KINDS, prepare_probe_corpus
 from speechstrata.superb.corpora.probe_corpus import load_probe_corpus
@@ -73,6 +75,34 @@ def test_speech_commands_splits_by_the_hash_of_the_speaker(tmp_path: Path) -> No
     assert len(speakers["train"]) == sum(share >= 20 for share in shares)
     silence = next(cut for cut in corpus.splits["train"] if "silence" in cut.id)
     assert silence.duration == pytest.approx(1.0)
+    cut = corpus.splits["test"]["yes-0_nohash_0"]
+    whole = soundfile.read(test / "yes/0_nohash_0.wav", dtype="float32")[0]
+    np.testing.assert_allclose(load_cut(cut, 16_000), whole * 10 ** (-3 / 20), atol=1e-6)
+    background = soundfile.read(source / "_background_noise_/hum.wav", dtype="float32")[0]
+    crop = background[round(silence.start * 16_000) :][:16_000]
+    np.testing.assert_allclose(load_cut(silence, 16_000), crop * 10 ** (-3 / 20), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [("wav.scp", "m1"), ("segments", "s1 m1 0.0"), ("segments", "s1 m1 a b"), ("segments", "s2 m1 0 1")],
+)
+def test_a_line_of_another_form_in_libri2mix_is_named(tmp_path: Path, name: str, line: str) -> None:
+    for split in ("train", "dev", "test"):
+        sound(tmp_path / split / "m1.wav")
+        lines = {"wav.scp": "m1 m1.wav", "segments": "s1 m1 0.0 0.4", "utt2spk": "s1 speaker"}
+        for file, content in (lines | {name: line}).items():
+            (tmp_path / split / file).write_text(content + "\n")
+    with pytest.raises(CorpusError, match=r"has another form|no speaker of s2"):
+        prepare_probe_corpus("libri2mix", tmp_path, tmp_path / "out")
+
+
+def test_a_folder_with_a_corpus_for_another_task_is_not_written_over(tmp_path: Path) -> None:
+    for described in ({"task": "ks", "name": "mini-ks"}, {"name": "amazon-queen"}):  # the latter is no probe corpus
+        (tmp_path / "corpus.json").write_text(json.dumps(described))
+        with pytest.raises(CorpusError, match=f"already holds the corpus '{described['name']}'"):
+            prepare_probe_corpus("mini-ic", None, tmp_path)
+        assert json.loads((tmp_path / "corpus.json").read_text()) == described
 
 
 def test_audio_snips_is_split_by_voice(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The audio files of a folder: found, decoded once to see that they are sound, and told by their hash."""
 
 import hashlib
+import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -8,9 +9,14 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
 from speechstrata.audio import AudioInfo, audio_info, decode, read_bytes
 from speechstrata.corpora.problems import MIN_SECONDS, ProblemLog
 from speechstrata.errors import CorpusError, InputError
+from speechstrata.files import atomic_path
 from speechstrata.progress import ProgressBar
 
 #: What is taken for audio, by the file's ending.
@@ -135,3 +141,20 @@ def _inspect(path: Path, check: bool) -> AudioFile:
     if info.duration < MIN_SECONDS:
         raise InputError(f"too short: {info.duration:.3f} s of audio")
     return AudioFile(path, info, digest)
+
+
+def write_flac(path: Path, samples: NDArray[np.floating], rate: int) -> None:
+    """Write a mono recording as 16-bit FLAC, atomically; what lies outside of [-1, 1) is clipped.
+
+    Args:
+        path: of the file.
+        samples: (samples,), full scale at 1.
+        rate: hertz.
+
+    Raises:
+        InputError: the folder cannot be written, or the disk is full.
+    """
+    encoded = io.BytesIO()  # libsndfile has no error of its own for a full disk
+    soundfile.write(encoded, np.clip(samples, -1.0, 1.0 - 2**-15), rate, subtype="PCM_16", format="FLAC")
+    with atomic_path(path) as partial:
+        partial.write_bytes(encoded.getvalue())

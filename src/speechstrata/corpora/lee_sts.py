@@ -13,17 +13,16 @@ import re
 from pathlib import Path
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
 from speechstrata.audio import audio_info, resample
+from speechstrata.corpora.audio_files import write_flac
 from speechstrata.corpora.corpus import Corpus, make_corpus
 from speechstrata.corpora.cuts import make_cut
 from speechstrata.corpora.espeak import Utterance, speak_all
 from speechstrata.corpora.sts_folder import ScoredPair, SentenceRecording, StsKind, write_sts
 from speechstrata.corpora.text import normalise_transcript
 from speechstrata.errors import CorpusError, MissingExtraError
-from speechstrata.files import atomic_path
 from speechstrata.progress import ProgressBar
 
 DOCUMENTS_FILE, SCORES_FILE = "lee.cor", "similarities0-1.txt"
@@ -105,9 +104,7 @@ def prepare_lee(source: Path | None, output: Path, *, voices: int = len(VOICES),
     with ProgressBar("speaking the documents", len(plan), "recordings") as bar:
         for (name, text, voice), (wave, rate) in zip(plan, speak_all(said), strict=True):
             path = output / "audio" / f"{name}-{voice}.flac"
-            with atomic_path(path) as partial:
-                samples = np.clip(resample(wave, rate, _RATE), -1.0, 1.0 - 2**-15)
-                soundfile.write(partial, samples, _RATE, subtype="PCM_16", format="FLAC")
+            write_flac(path, resample(wave, rate, _RATE), _RATE)
             custom = {"document": name, "audio_sha256": hashlib.sha256(path.read_bytes()).hexdigest()[:16]}
             cuts.append(
                 make_cut(

@@ -15,7 +15,7 @@ from speechstrata.corpora.corpus import CORPUS_FILE, Corpus, load_corpus, save_c
 from speechstrata.corpora.kinds import KINDS, PrepareOptions
 from speechstrata.corpora.problems import Problem
 from speechstrata.errors import CorpusError
-from speechstrata.files import read_json
+from speechstrata.files import LOCK_FILE, atomic_path, hold, read_json, room_for
 
 
 def prepare_corpus(
@@ -50,6 +50,7 @@ def prepare_corpus(
 
     Raises:
         CorpusError: unknown kind or source, an option of another kind, nothing usable; with ``strict`` any problem.
+        InputError: the folder cannot be written, or another process writes to it.
     """
     if kind not in KINDS:
         raise CorpusError(f"there is no kind of corpus {kind!r}", f"the kinds are: {', '.join(KINDS)}")
@@ -58,21 +59,21 @@ def prepare_corpus(
     options = options or PrepareOptions()
     _refuse_foreign_options(kind, options)
     output = Path(output)
-    _refuse_other_corpus(output, kind)
     workers = workers or os.cpu_count() or 1
     path = None if source is None else Path(source)
-    if kind == "amazon-queen":
-        return _amazon_queen(path, output, options, name, strict, workers)
-    if kind.endswith("-sts"):
-        corpus = _sentence_pairs(kind, path, output, options, strict)
+    with hold(output / LOCK_FILE), room_for(output):
+        _refuse_other_corpus(output, kind)
+        if kind == "amazon-queen":
+            return _amazon_queen(path, output, options, name, strict, workers)
+        if kind.endswith("-sts"):
+            corpus = _sentence_pairs(kind, path, output, options, strict)
+        else:
+            assert path is not None
+            corpus = _READERS[kind](path, options, {"workers": workers, "check": check, "strict": strict})
         corpus = replace(corpus, name=name or corpus.name, details={**corpus.details, "kind": kind})
+        if copy_audio and kind in _READERS:
+            corpus = _with_copies(corpus, output)
         return save_corpus(corpus, output)
-    assert path is not None
-    corpus = _READERS[kind](path, options, {"workers": workers, "check": check, "strict": strict})
-    corpus = replace(corpus, name=name or corpus.name, details={**corpus.details, "kind": kind})
-    if copy_audio:
-        corpus = _with_copies(corpus, output)
-    return save_corpus(corpus, output)
 
 
 def summary(corpus: Corpus, limit: int = 5) -> str:
@@ -204,7 +205,6 @@ def _refuse_other_corpus(output: Path, kind: str) -> None:
 def _with_copies(corpus: Corpus, output: Path) -> Corpus:
     """The corpus with its recordings copied to ``output/audio``, each file once."""
     folder = output.resolve() / "audio"
-    folder.mkdir(parents=True, exist_ok=True)
     copied: dict[str, str] = {}
     cuts = []
     for cut in corpus.cuts:
@@ -216,8 +216,8 @@ def _with_copies(corpus: Corpus, output: Path) -> Corpus:
                 if len(cut.recording.sources) > 1:
                     target = folder / f"{cut.recording.id}-{source.channels[0]}{original.suffix}"
                 if target.resolve() != original.resolve():
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copyfile(original, target)
+                    with atomic_path(target) as partial:
+                        shutil.copyfile(original, partial)
                 copied[source.source] = str(target)
             sources.append(fastcopy(source, source=copied.get(source.source, source.source)))
         cuts.append(fastcopy(cut, recording=fastcopy(cut.recording, sources=sources)))

@@ -10,17 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
 from speechstrata.audio import load_cut
+from speechstrata.corpora.audio_files import write_flac
 from speechstrata.corpora.corpus import Corpus, make_corpus
 from speechstrata.corpora.cuts import make_cut, transcript_of
 from speechstrata.corpora.problems import ProblemLog
 from speechstrata.corpora.sentence_encoder import PACKAGE, embed_sentences
 from speechstrata.corpora.sts_folder import ScoredPair, SentenceRecording, StsKind, write_sts
 from speechstrata.errors import CorpusError, InputError
-from speechstrata.files import atomic_path
 from speechstrata.progress import ProgressBar
 from speechstrata.seeds import generator
 
@@ -114,12 +113,12 @@ def prepare_silver(source: Corpus, output: Path, *, pairs: int = 600, strict: bo
             speaker, text = sentences[index]
             for take in takes[speaker, text]:
                 try:
-                    copied = _copy(take, output / "audio" / f"{take.id}.flac", text, speaker)
+                    samples = load_cut(take, _RATE)
                 except InputError as error:
                     log.report(take.id, error.message)
                     continue
                 names.setdefault(index, take.id)
-                cuts.append(copied)
+                cuts.append(_copy(take.id, samples, output / "audio" / f"{take.id}.flac", text, speaker))
                 recordings.append(SentenceRecording(names[index], speaker, f"audio/{take.id}.flac"))
             bar.advance()
     scored = [ScoredPair(names[a], names[b], round(score, 6)) for a, b, score in drawn if a in names and b in names]
@@ -138,11 +137,9 @@ def prepare_silver(source: Corpus, output: Path, *, pairs: int = 600, strict: bo
     )
 
 
-def _copy(take: Any, path: Path, text: str, speaker: str) -> Any:
+def _copy(name: str, samples: NDArray[np.float32], path: Path, text: str, speaker: str) -> Any:
     """Write an utterance as a file of its own; gives its cut, alignment left behind."""
     from speechstrata.audio import audio_info
 
-    samples = load_cut(take, _RATE)
-    with atomic_path(path) as partial:
-        soundfile.write(partial, np.clip(samples, -1.0, 1.0 - 2**-15), _RATE, subtype="PCM_16", format="FLAC")
-    return make_cut(take.id, path.resolve(), audio_info(path), text=text, speaker=speaker)
+    write_flac(path, samples, _RATE)
+    return make_cut(name, path.resolve(), audio_info(path), text=text, speaker=speaker)

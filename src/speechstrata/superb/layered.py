@@ -46,19 +46,18 @@ class LayeredStates:
         norms = [0.0] * len(self._choice.layers)
         frames = 1 if pooled else int(self.lengths.max())
         shape = (len(self.lengths), frames, len(norms), self._choice.dim)
-        stacked: Tensor | None = None
+        stacked: list[Tensor] = []  # one, once the first layer says where
 
         def keep(number: int, raw: Tensor, states: Tensor) -> None:
-            nonlocal stacked
-            stacked = _outside(shape, states.device) if stacked is None else stacked
+            if not stacked:
+                stacked.append(_outside(shape, states.device))
             norms[number] = float(raw.norm(dim=-1).sum())
             if pooled:
                 states = states.sum(1, keepdim=True) / self.lengths.to(states.device)[:, None, None]
-            stacked[:, :, number] = states
+            stacked[0][:, :, number] = states
 
         self._visit(keep)
-        assert stacked is not None
-        return stacked, norms
+        return stacked[0], norms
 
     def norms(self) -> list[float]:
         """Of each layer, the Euclidean norms of its states, summed; before they are normalised."""
@@ -85,16 +84,15 @@ class LayeredStates:
 
     def add_up(self, weights: Sequence[float]) -> Tensor:
         """:meth:`weighted` without a gradient, on the encoder's device."""
-        total: Tensor | None = None
+        total: list[Tensor] = []
 
         def add(number: int, _: Tensor, states: Tensor) -> None:
-            nonlocal total
-            total = _outside(states.shape, states.device) if total is None else total
-            total.add_(states, alpha=weights[number])
+            if not total:
+                total.append(_outside(states.shape, states.device))
+            total[0].add_(states, alpha=weights[number])
 
         self._visit(add)
-        assert total is not None
-        return total
+        return total[0]
 
     def inner_products(self, other: Tensor) -> Tensor:
         """(layers,): of each layer with ``other`` (batch, frames, dim)."""

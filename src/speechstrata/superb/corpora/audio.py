@@ -5,21 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 from lhotse import MonoCut, Recording, SupervisionSegment
 from lhotse.audio import AudioSource
 from numpy.typing import NDArray
 
 from speechstrata.audio import audio_info
-from speechstrata.files import atomic_path
+from speechstrata.corpora.audio_files import write_flac
 
 RATE = 16_000
 
 
 def write_audio(path: Path, wave: NDArray[np.floating], rate: int = RATE) -> Recording:
     """Write a mono recording (16-bit FLAC) and describe it."""
-    with atomic_path(path) as partial:
-        soundfile.write(partial, np.clip(wave, -1.0, 1.0 - 2**-15), rate, subtype="PCM_16", format="FLAC")
+    write_flac(path, wave, rate)
     return recording(path)
 
 

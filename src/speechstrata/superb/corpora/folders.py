@@ -1,10 +1,12 @@
 """Checks that a folder is the one that was asked for."""
 
 import csv
+import io
 from collections.abc import Iterable
 from pathlib import Path
 
 from speechstrata.errors import CorpusError
+from speechstrata.files import read_text
 
 
 def require(root: Path, names: Iterable[str], what: str) -> None:
@@ -28,9 +30,9 @@ def read_rows(path: Path, columns: Iterable[str], delimiter: str = ",") -> list[
 
     Raises:
         CorpusError: it has not the columns.
+        InputError: it cannot be read.
     """
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file, delimiter=delimiter)
-        if missing := set(columns) - set(reader.fieldnames or ()):
-            raise CorpusError(f"{path} has no column {', '.join(sorted(missing))}", "download it again")
-        return list(reader)
+    reader = csv.DictReader(io.StringIO(read_text(path)), delimiter=delimiter)
+    if missing := set(columns) - set(reader.fieldnames or ()):
+        raise CorpusError(f"{path} has no column {', '.join(sorted(missing))}", "download it again")
+    return list(reader)

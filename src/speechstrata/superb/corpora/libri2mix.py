@@ -6,6 +6,7 @@ from typing import Any
 
 from lhotse import SupervisionSegment
 
+from speechstrata.errors import CorpusError
 from speechstrata.files import read_text
 from speechstrata.superb.corpora.audio import example, recording
 from speechstrata.superb.corpora.folders import require
@@ -41,17 +42,29 @@ def libri2mix(source: Path, output: Path) -> ProbeCorpus:
 
 
 def _cuts(folder: Path) -> Iterator[Any]:
-    speakers = dict(line.split(maxsplit=1) for line in _lines(folder / "utt2spk"))
+    speakers = dict(_pairs(folder / "utt2spk"))
     segments: dict[str, list[SupervisionSegment]] = {}
     for line in _lines(folder / "segments"):
-        name, audio, start, end = line.split()
-        first, last = float(start), float(end)
+        try:
+            name, audio, start, end = line.split()
+            first, last = float(start), float(end)
+        except ValueError as error:
+            raise CorpusError(f"{folder / 'segments'}: {line[:80]!r} has another form", "prepare it again") from error
+        if name not in speakers:
+            raise CorpusError(f"{folder / 'utt2spk'} has no speaker of {name}", "prepare it again")
         segments.setdefault(audio, []).append(
             SupervisionSegment(name, audio, first, round(last - first, 6), speaker=speakers[name])
         )
-    for line in _lines(folder / "wav.scp"):
-        name, path = line.split(maxsplit=1)
+    for name, path in _pairs(folder / "wav.scp"):
         yield example(name, recording(_located(Path(path), folder), name), segments.get(name, []))
+
+
+def _pairs(path: Path) -> Iterator[tuple[str, str]]:
+    for line in _lines(path):
+        name, *rest = line.split(maxsplit=1)
+        if not rest:
+            raise CorpusError(f"{path}: {line[:80]!r} has another form", "prepare it again")
+        yield name, rest[0]
 
 
 def _located(path: Path, folder: Path) -> Path:

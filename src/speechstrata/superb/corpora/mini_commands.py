@@ -17,7 +17,7 @@ from speechstrata.corpora.espeak import DIALECTS, VARIANTS, Utterance, speak_all
 from speechstrata.progress import ProgressBar
 from speechstrata.seeds import generator
 from speechstrata.superb.corpora.audio import RATE, example, write_audio
-from speechstrata.superb.corpora.probe_corpus import ProbeCorpus, write_probe_corpus
+from speechstrata.superb.corpora.probe_corpus import ProbeCorpus, withdraw, write_probe_corpus
 
 _SEED = 0
 _SIZES = {"train": 960, "dev": 160, "test": 300}
@@ -124,6 +124,7 @@ def _speak(task: str, output: Path, draw: Callable[[np.random.Generator], Spoken
             spoken, voice = draw(random), own[split][int(random.integers(len(own[split])))]
             said = Utterance(spoken.text, voice, int(random.integers(130, 190)), int(random.integers(35, 65)))
             plan.append((split, f"{task}-{split}-{number:05d}", spoken, said, random))
+    withdraw(output)
     splits: dict[str, list[Any]] = {split: [] for split in _SIZES}
     with ProgressBar(f"mini-{task}", total=len(plan), unit="utterances") as bar:
         waves = speak_all([said for _, _, _, said, _ in plan])

@@ -20,11 +20,12 @@ from speechstrata.corpora.corpus import Corpus, load_corpus
 from speechstrata.corpora.cuts import spans_of
 from speechstrata.corpora.text import plain_words
 from speechstrata.errors import CorpusError
+from speechstrata.files import atomic_path, read_text
 from speechstrata.pretraining.speech import Speech
 from speechstrata.seeds import generator
 from speechstrata.superb.corpora.audio import RATE, example, recording, write_audio
 from speechstrata.superb.corpora.noises import MUSIC_LICENCE, mixed, noises_by_split, stretch
-from speechstrata.superb.corpora.probe_corpus import ProbeCorpus, write_probe_corpus
+from speechstrata.superb.corpora.probe_corpus import ProbeCorpus, withdraw, write_probe_corpus
 
 VALIDATION_SHARE, TEST_SHARE, SPLIT_SEED = 0.05, 0.12, 0  # as in the `tiny` recipes
 SPLITS = ("train", "dev", "test")
@@ -50,6 +51,7 @@ def mini_asr(source: Path, output: Path) -> ProbeCorpus:
 def mini_ks(source: Path, output: Path) -> ProbeCorpus:
     """The ten most frequent words of four letters or more, other words, and pauses; cut by the word alignment."""
     corpus, pools = _pools(source)
+    withdraw(output)
     limits = {"train": 250, "dev": 40, "test": 60}
     counts = Counter(span.symbol for cut in pools["train"] for span in spans_of(cut, "word") if len(span.symbol) > 3)
     keywords = [word for word, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:10]]
@@ -81,6 +83,7 @@ def mini_se(source: Path, output: Path, music: Path | None = None) -> ProbeCorpu
         music: a folder of recordings, or Debian's package asterisk-moh-opsound-g722; every other noise is then music.
     """
     corpus, pools = _pools(source)
+    withdraw(output)
     noises = noises_by_split(source, music, output / "audio" / "music")
     read = lru_cache(maxsize=64)(read_audio)
     sizes = {"train": 320, "dev": 40, "test": 64}
@@ -116,6 +119,7 @@ def mini_sd(source: Path, output: Path, real: Path | None = None) -> ProbeCorpus
         real: a recording with an RTTM file of the same name beside it, or a wheel or zip archive that holds the two.
     """
     corpus, pools = _pools(source)
+    withdraw(output)
     sizes = {"train": 160, "dev": 24, "test": 40}
     splits: dict[str, list[Any]] = {}
     for split, pool in pools.items():
@@ -220,24 +224,24 @@ def _real_conversations(real: Path, folder: Path) -> list[Any]:
     """The recordings that have an RTTM file of the same name."""
     if zipfile.is_zipfile(real):
         with zipfile.ZipFile(real) as archive:
-            names = [name for name in archive.namelist() if name.endswith(".rttm")]
-            for name in names:
-                for member in (name, name.removesuffix(".rttm") + ".wav"):
-                    target = folder / "real" / Path(member).name
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    target.write_bytes(archive.read(member))
+            names = set(archive.namelist())
+            for name in sorted(name for name in names if name.endswith(".rttm")):
+                for member in sorted({name, name.removesuffix(".rttm") + ".wav"} & names):
+                    with atomic_path(folder / "real" / Path(member).name) as partial:
+                        partial.write_bytes(archive.read(member))
         real = folder / "real"
     grids = [real.with_suffix(".rttm")] if real.is_file() else sorted(real.glob("*.rttm"))
     cuts = []
     for grid in grids:
         audio = recording(grid.with_suffix(".wav"))
-        segments = [
-            line.split() for line in grid.read_text(encoding="utf-8").splitlines() if line.startswith("SPEAKER")
-        ]
-        supervisions = [
-            SupervisionSegment(f"{grid.stem}-{number}", audio.id, float(row[3]), float(row[4]), speaker=row[7])
-            for number, row in enumerate(segments)
-        ]
+        segments = [line.split() for line in read_text(grid).splitlines() if line.startswith("SPEAKER")]
+        try:
+            supervisions = [
+                SupervisionSegment(f"{grid.stem}-{number}", audio.id, float(row[3]), float(row[4]), speaker=row[7])
+                for number, row in enumerate(segments)
+            ]
+        except (IndexError, ValueError) as error:
+            raise CorpusError(f"{grid} is not in RTTM form: {error}", "mend it") from error
         cuts.append(example(grid.stem, audio, supervisions))
     if not cuts:
         raise CorpusError(f"{real} holds no recording with an RTTM file", "give NAME.wav with NAME.rttm beside it")

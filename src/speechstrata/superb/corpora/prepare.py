@@ -6,8 +6,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from speechstrata.errors import InputError
-from speechstrata.superb.corpora.probe_corpus import ProbeCorpus
+from speechstrata.errors import CorpusError, InputError
+from speechstrata.files import LOCK_FILE, hold, read_json, room_for
+from speechstrata.superb.corpora.probe_corpus import CORPUS_FILE, ProbeCorpus
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,9 @@ def prepare_probe_corpus(kind: str, source: Path | None, output: Path, **options
         options: paths that the kind takes besides its source.
 
     Raises:
-        InputError: an unknown kind, a source missing or not needed, or an option that the kind does not take.
-        CorpusError: the source is not what it should be.
+        InputError: an unknown kind, a source missing or not needed, an option that the kind does not take, or a folder
+            that cannot be written or that another process writes to.
+        CorpusError: the source is not what it should be, or the folder holds another corpus.
     """
     if kind not in KINDS:
         raise InputError(f"there is no probe corpus {kind!r}", f"one of {', '.join(KINDS)}")
@@ -68,4 +70,15 @@ def prepare_probe_corpus(kind: str, source: Path | None, output: Path, **options
     module, function = known.maker.split(":")
     make: Callable[..., ProbeCorpus] = getattr(import_module(f"{__package__}.{module}"), function)
     given: tuple[Any, ...] = (output,) if source is None else (source, output)
-    return make(*given, **options)
+    with hold(output / LOCK_FILE), room_for(output):
+        _refuse_other_corpus(output, known.task)
+        return make(*given, **options)
+
+
+def _refuse_other_corpus(output: Path, task: str) -> None:
+    """A folder is only written again for the task that its corpus is for."""
+    if not (output / CORPUS_FILE).exists():
+        return
+    held = read_json(output / CORPUS_FILE)
+    if held.get("task") != task:
+        raise CorpusError(f"{output} already holds the corpus {held.get('name')!r}", "choose another folder")

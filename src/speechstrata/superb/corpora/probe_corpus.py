@@ -12,7 +12,7 @@ from speechstrata.corpora.cuts import as_cut_set, audio_identity
 from speechstrata.errors import CorpusError
 from speechstrata.files import fingerprint, read_json, write_json
 
-_FILE = "corpus.json"
+CORPUS_FILE = "corpus.json"
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,8 @@ def write_probe_corpus(
     for split, cuts in sets.items():
         if not len(cuts):
             raise CorpusError(f"the {split} split of {name} would be empty", "check the source")
+    withdraw(folder)
+    for split, cuts in sets.items():
         write_cuts(folder / f"cuts-{split}.jsonl.gz", cuts)
     described = {
         "task": task,
@@ -86,8 +88,13 @@ def write_probe_corpus(
         "details": details or {},
         "fingerprint": fingerprint({split: sorted(map(_digest, cuts)) for split, cuts in sets.items()}),
     }
-    write_json(folder / _FILE, described)
+    write_json(folder / CORPUS_FILE, described)
     return load_probe_corpus(folder)
+
+
+def withdraw(folder: Path) -> None:
+    """Let what is in a folder no longer count as a corpus: to be called before any of it is written over."""
+    (folder / CORPUS_FILE).unlink(missing_ok=True)
 
 
 def load_probe_corpus(folder: Path | str) -> ProbeCorpus:
@@ -97,9 +104,9 @@ def load_probe_corpus(folder: Path | str) -> ProbeCorpus:
         CorpusError: the folder is none, or is damaged.
     """
     folder = Path(folder)
-    if not (folder / _FILE).is_file():
+    if not (folder / CORPUS_FILE).is_file():
         raise CorpusError(f"{folder} is no probe corpus", "make one with `speechstrata superb prepare KIND`")
-    described = read_json(folder / _FILE)
+    described = read_json(folder / CORPUS_FILE)
     try:
         splits = {
             split: as_cut_set(CutsFile(folder / f"cuts-{split}.jsonl.gz", folder.resolve()))
@@ -116,4 +123,5 @@ def load_probe_corpus(folder: Path | str) -> ProbeCorpus:
 def _digest(cut: Any) -> str:
     """Of everything that a task may read of a cut."""
     labels = [[s.speaker, s.text, round(s.start, 4), round(s.duration, 4), s.custom or {}] for s in cut.supervisions]
-    return fingerprint([cut.id, round(cut.start, 4), round(cut.duration, 4), labels, audio_identity(cut)])
+    changes = [cut.recording.to_dict()["transforms"]] if cut.recording.transforms else []
+    return fingerprint([cut.id, round(cut.start, 4), round(cut.duration, 4), labels, audio_identity(cut), *changes])
