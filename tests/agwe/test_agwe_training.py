@@ -55,7 +55,7 @@ def run(manifest, tmp_path_factory):
 
 def test_segments_are_the_frames_whose_centres_lie_in_the_word(cuts):
     speech = Speech.of_cuts(cuts)
-    segments, unread = read_segments(speech, 0.0, 9.0)
+    segments, unread = read_segments(cuts, 0.0, 9.0)
     assert not unread
     assert len(segments) == 6 * len(cuts)
     wave = torch.from_numpy(speech.load(0))[None]
@@ -72,10 +72,10 @@ def test_segments_are_the_frames_whose_centres_lie_in_the_word(cuts):
 
 
 def test_bounds_leave_short_and_long_words_out(cuts):
-    segments, _ = read_segments(Speech.of_cuts(cuts), 0.33, 0.45)
+    segments, _ = read_segments(cuts, 0.33, 0.45)
     assert "ab" not in segments.words  # two letters of at most .16 s
     with pytest.raises(CorpusError, match="no aligned words of 7 to 8 seconds"):
-        read_segments(Speech.of_cuts(cuts), 7, 8)
+        read_segments(cuts, 7, 8)
 
 
 def test_vocabulary_and_pronunciations_come_from_the_alignments(cuts):

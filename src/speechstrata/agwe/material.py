@@ -48,16 +48,15 @@ def gather(cuts: Sequence[Any], config: AgweConfig) -> AgweMaterial:
     Raises:
         CorpusError: too few speakers or words.
     """
-    speech = Speech.of_cuts(cuts)
     try:
-        split = speech.split(
+        split = Speech.of_cuts(cuts).split(
             validation_share=config.validation_share, test_share=config.test_share, seed=config.split_seed
         )
     except CorpusError as error:
         raise CorpusError(
             error.message, "raise --validation_share or --test_share, or take a corpus of more speakers"
         ) from error
-    segments, unread = read_segments(speech, config.minimum_seconds, config.maximum_seconds)
+    segments, unread = read_segments(cuts, config.minimum_seconds, config.maximum_seconds)
     spelt = spellings(vocabulary(cuts), pronunciations(cuts) if config.symbols == "phones" else None)
     can_be_spelt = np.isin(segments.words, list(spelt))
     heard = segments.where(np.isin(segments.speakers, list(split.train)) & can_be_spelt)

@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 
 from speechstrata.analysis.spans import normalise_label
+from speechstrata.audio import load_cut
 from speechstrata.corpora.cuts import spans_of
 from speechstrata.errors import CorpusError, SpeechstrataError
 from speechstrata.pretraining.mfcc import HOP, WINDOW, mfcc
-from speechstrata.pretraining.speech import Speech
 from speechstrata.progress import ProgressBar
 
 _RATE = 16_000
@@ -47,10 +47,14 @@ class WordSegments:
         return WordSegments(tuple(self.frames[index] for index in kept), self.words[kept], self.speakers[kept])
 
 
-def read_segments(speech: Speech, minimum: float, maximum: float) -> tuple[WordSegments, dict[str, str]]:
+def read_segments(cuts: Sequence[Any], minimum: float, maximum: float) -> tuple[WordSegments, dict[str, str]]:
     """The words of ``minimum`` to ``maximum`` seconds, and the utterances that could not be read with the reasons.
 
     MFCC are computed over the whole utterance, so that a word's edges are heard in their context.
+
+    Args:
+        cuts: lhotse cuts with word alignments.
+        minimum, maximum: seconds.
 
     Raises:
         CorpusError: there are none.
@@ -59,14 +63,14 @@ def read_segments(speech: Speech, minimum: float, maximum: float) -> tuple[WordS
     words: list[str] = []
     speakers: list[str] = []
     unread: dict[str, str] = {}
-    with ProgressBar("reading words", len(speech.cuts), "utterances") as bar:
-        for index, cut in enumerate(speech.cuts):
+    with ProgressBar("reading words", len(cuts), "utterances") as bar:
+        for cut in cuts:
             bar.advance()
             spans = [span for span in _words(cut) if minimum <= span[2] - span[1] <= maximum]
             if not spans:
                 continue
             try:
-                wave = torch.from_numpy(speech.load(index))[None]
+                wave = torch.from_numpy(load_cut(cut, _RATE))[None]
             except SpeechstrataError as error:
                 unread[cut.id] = error.message
                 continue
@@ -76,7 +80,7 @@ def read_segments(speech: Speech, minimum: float, maximum: float) -> tuple[WordS
                 if len(own := features[first:stop]) >= _MIN_FRAMES:
                     frames.append(own.copy())
                     words.append(word)
-                    speakers.append(speech.speakers[index])
+                    speakers.append(cut.supervisions[0].speaker or "")
     if not frames:
         raise CorpusError(
             f"the corpus has no aligned words of {minimum:g} to {maximum:g} seconds",
