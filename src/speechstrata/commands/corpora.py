@@ -1,16 +1,15 @@
-"""The commands that bring speech in: ``corpus`` and ``align``."""
+"""The commands that bring speech in: ``corpus prepare`` and ``align``."""
 
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
-from speechstrata.commands.command import Command
+from speechstrata.commands.command import Command, group
 from speechstrata.corpora.kinds import KINDS, PrepareOptions
 
 
-def _corpus_arguments(parser: ArgumentParser) -> None:
+def _prepare_arguments(parser: ArgumentParser) -> None:
     kinds = "; ".join(f"{name}: {kind.help}" for name, kind in KINDS.items())
-    parser.add_argument("action", choices=["prepare"], help="What to do.")
     parser.add_argument("kind", choices=list(KINDS), help=f"Kind of source. {kinds}.")
     parser.add_argument("source", nargs="?", help="; ".join(f"{name}: {kind.source}" for name, kind in KINDS.items()))
     parser.add_argument("--output", type=str, required=True, help="Corpus folder to make.")
@@ -25,7 +24,7 @@ def _corpus_arguments(parser: ArgumentParser) -> None:
     parser.add_class_arguments(PrepareOptions, skip={"splits"})
 
 
-def _corpus(arguments: Namespace) -> None:
+def _prepare(arguments: Namespace) -> None:
     from speechstrata.corpora.prepare import prepare_corpus, summary
 
     names = set(PrepareOptions.__dataclass_fields__) - {"splits"}
@@ -62,9 +61,11 @@ def _align(arguments: Namespace) -> None:
     print(summary(corpus))
 
 
+_ACTIONS = {
+    "prepare": Command("a corpus folder from a published corpus or from files of yours", _prepare_arguments, _prepare),
+}
+
 COMMANDS = {
-    "corpus": Command(
-        "speech and its alignments, from wherever they are, to a corpus folder", _corpus_arguments, _corpus
-    ),
+    "corpus": group("speech and its alignments, from wherever they are, to a corpus folder", _ACTIONS),
     "align": Command("word and phone alignments for audio and transcripts, offline", _align_arguments, _align),
 }
