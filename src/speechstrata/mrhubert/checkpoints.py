@@ -13,6 +13,7 @@ from typing import Any, Literal, cast
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from torch import Tensor
 
 from speechstrata.encoders.huggingface import hub_options, quiet, read_config, read_preprocessing
@@ -94,8 +95,8 @@ def convert_checkpoint(source: Path | str, target: Path | str, to: Target = "spe
             partial.replace(target)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-    except OSError as error:
-        raise InputError(f"cannot write {target}: {error.strerror or error}", "choose another folder") from error
+    except (OSError, SafetensorError) as error:  # the latter where the disk is full
+        raise InputError(f"cannot write {target}: {error}", "choose another folder") from error
     return target
 
 

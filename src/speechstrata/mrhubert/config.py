@@ -256,6 +256,13 @@ class Sampling:
     down: int
 
 
+def sampling_convs(config: NetworkConfig, sampling: Sampling) -> tuple[bool, bool]:
+    """Whether a sampling module has a transposed convolution (stride ``up``) and a plain one (stride ``down``)."""
+    adapter = config.sampling == "adapter"
+    same, upwards = sampling.up == sampling.down == 1, sampling.name.startswith("up")
+    return adapter or sampling.up > 1 or (same and upwards), adapter or sampling.down > 1 or (same and not upwards)
+
+
 @dataclass(frozen=True)
 class Block:
     """One Transformer encoder of the chain.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from speechstrata.mrhubert.config import NetworkConfig, block_plan
+from speechstrata.mrhubert.config import NetworkConfig, block_plan, sampling_convs
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def fairseq_rules(config: NetworkConfig, heads: bool = True) -> list[Rule]:
         step = int(block.sampling.name.removeprefix(way))
         # the published code stores the modules of the way up in the order of the way down
         theirs = f"{way}sample_modules.{step if way == 'down' else steps - 1 - step}"
-        has_up, has_down = _sampling_parts(config, way, block.sampling.up, block.sampling.down)
+        has_up, has_down = sampling_convs(config, block.sampling)
         ours = f"model.samplings.{block.sampling.name}"
         for part, present, order in (("up", has_up, _TRANSPOSED), ("down", has_down, _CONV)):
             if present:
@@ -104,11 +104,6 @@ def fairseq_rules(config: NetworkConfig, heads: bool = True) -> list[Rule]:
             rules += _affine(f"heads.{head}.projection", projection)
             rules.append(Rule(f"heads.{head}.classes", (classes,)))
     return rules
-
-
-def _sampling_parts(config: NetworkConfig, way: str, up: int, down: int) -> tuple[bool, bool]:
-    adapter, same = config.sampling == "adapter", up == down == 1
-    return adapter or up > 1 or (same and way == "up"), adapter or down > 1 or (same and way == "down")
 
 
 _FAIRSEQ_LAYER = {

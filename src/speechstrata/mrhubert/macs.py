@@ -21,6 +21,7 @@ from speechstrata.mrhubert.config import (
     block_plan,
     frontend_length,
     sampled_length,
+    sampling_convs,
 )
 from speechstrata.mrhubert.taps import front_end_names
 
@@ -122,10 +123,7 @@ def _front_end(config: NetworkConfig, samples: int) -> Iterator[PartCost]:
 
 
 def _sampling(config: NetworkConfig, block: Block, sampling: Sampling, frames: int) -> PartCost:
-    adapter, same = config.sampling == "adapter", sampling.up == sampling.down == 1
-    upwards = sampling.name.startswith("up")
-    up = adapter or sampling.up > 1 or (same and upwards)
-    down = adapter or sampling.down > 1 or (same and not upwards)
+    up, down = sampling_convs(config, sampling)
     weights = config.sampling_kernel * config.dim**2
     macs = weights * ((frames if up else 0) + (sampled_length(frames, sampling) if down else 0))
     return PartCost(sampling.name, block.stride, "sampling", macs, (up + down) * (weights + 2 * config.dim))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from speechstrata.encoders.base import SpeechEncoder
 from speechstrata.encoders.huggingface import read_config
@@ -63,5 +63,5 @@ def package_model(source: Path | str, folder: Path | str, card: str) -> Path:
     write_text(folder / CARD, card)
     write_text(folder / "config.json", model.config.to_json_string())
     with atomic_path(folder / "model.safetensors") as partial:
-        save_file(weights, partial, metadata={"format": "pt"})
+        partial.write_bytes(save(weights, metadata={"format": "pt"}))
     return folder

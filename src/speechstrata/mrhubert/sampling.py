@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import initialization as init
 
-from speechstrata.mrhubert.config import NetworkConfig, Sampling
+from speechstrata.mrhubert.config import NetworkConfig, Sampling, sampling_convs
 from speechstrata.mrhubert.convolution import FrameConv, FrameTransposedConv
 from speechstrata.mrhubert.packing import Frames
 
@@ -47,17 +47,13 @@ class SamplingModule(nn.Module):
     def __init__(self, config: NetworkConfig, sampling: Sampling) -> None:
         super().__init__()
         self.up, self.down = sampling.up, sampling.down
-        adapter = config.sampling == "adapter"
         dim, kernel = config.dim, config.sampling_kernel
-        upwards = sampling.name.startswith("up")
-        same = sampling.up == sampling.down == 1
-        has_up = adapter or sampling.up > 1 or (same and upwards)
-        has_down = adapter or sampling.down > 1 or (same and not upwards)
+        has_up, has_down = sampling_convs(config, sampling)
         self.up_conv = FrameTransposedConv(dim, dim, kernel, sampling.up) if has_up else None
         self.up_norm = UtteranceNorm(dim) if has_up else None
         self.down_conv = FrameConv(dim, dim, kernel, sampling.down, uniform=True) if has_down else None
         self.down_norm = UtteranceNorm(dim) if has_down else None
-        self.highway = adapter
+        self.highway = config.sampling == "adapter"
         self.padding = ((kernel - 1) // 2, kernel // 2)
 
     def forward(self, frames: Frames) -> Frames:

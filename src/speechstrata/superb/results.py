@@ -132,10 +132,10 @@ def summary_table(runs: Sequence[ProbeRun]) -> str:
     """
     seen: dict[tuple[str, str], tuple[Any, ...]] = {}
     for run in runs:
-        own = (run.result["corpus"], run.result["budget"], run.result["recipe"]["steps"])
-        if (other := seen.setdefault((run.model, run.result["task"]), own)) != own:
+        settings = (run.result["corpus"], run.result["budget"], run.result["recipe"]["steps"])
+        if (other := seen.setdefault((run.model, run.result["task"]), settings)) != settings:
             raise InputError(
-                f"{run.model} has {run.result['task']} runs with (corpus, budget, steps) = {other} and {own}",
+                f"{run.model} has {run.result['task']} runs with (corpus, budget, steps) = {other} and {settings}",
                 "make a table of each",
             )
     table = metrics_table(runs).filter(pl.col("split") == "test")
