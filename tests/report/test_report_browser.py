@@ -1,23 +1,18 @@
 """The page in headless Chromium: it loads, answers to mouse and keyboard, and says nothing on the console."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import synthetic_runs as synthetic
-from chromium_browser import CHROMIUM, Browser
+from chromium_browser import IN_BROWSER, Browser
 
 from speechstrata.report.merge import merge_runs
 from speechstrata.report.page import write_page
 from speechstrata.report.runs import read_run
 from speechstrata.report.tables import summarize
 
-pytestmark = [
-    pytest.mark.big,
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian: apt-get install chromium)"),
-]
+pytestmark = IN_BROWSER
 
 HOSTILE = "<img src=x onerror=document.title='owned'><b>$x_{1}$</b>"
 
@@ -29,24 +24,6 @@ def page(tmp_path_factory: pytest.TempPathFactory, demo_run: Path, family_run: P
     hostile = synthetic.write_run(folder / "hostile", [model])
     merged = merge_runs([read_run(run) for run in (demo_run, family_run, checkpoints_run, hostile)])
     return write_page(merged, summarize(merged.scores), [], folder / "index.html")
-
-
-@pytest.fixture(scope="module")
-def window() -> Iterator[Browser]:
-    with Browser() as browser:
-        yield browser
-
-
-@pytest.fixture
-def browser(window: Browser, page: Path) -> Iterator[Browser]:
-    """The page, freshly loaded; afterwards, nothing on the console and nothing fetched."""
-    window.console.clear()
-    window.requests.clear()
-    window.open(page)
-    window.run("localStorage.clear()")
-    yield window
-    assert window.console == []
-    assert [url for url in window.requests if not url.startswith(("file:", "blob:", "data:"))] == []
 
 
 def choose(browser: Browser, selector: str, value: str) -> None:

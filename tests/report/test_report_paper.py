@@ -13,7 +13,7 @@ from synthetic_paper import write_paper
 from speechstrata.errors import InputError
 from speechstrata.experiments.published import published_table
 from speechstrata.files import write_json
-from speechstrata.report import drawing
+from speechstrata.report import drawing, paper_figures
 from speechstrata.report.figures import score_figure
 from speechstrata.report.panels import panels_figure
 from speechstrata.report.paper_data import PaperData, read_paper
@@ -159,6 +159,48 @@ def test_without_probes_there_are_no_weight_figures(tmp_path: Path) -> None:
     pl.read_csv(folder / "probe_weights.csv").clear().write_csv(folder / "probe_weights.csv")
     data = read_paper(folder)
     assert weights_of(data, ["b4-a"], ["asr"], published=True)[0].is_empty()
+
+
+def test_of_two_word_vector_files_one_is_drawn(tmp_path: Path) -> None:
+    """Committed seeds scored with one file, this run's own with another: no curve goes through both."""
+    folder = write_paper(tmp_path / "run", replication=False)
+    scores = pl.read_csv(folder / "scores.csv")
+    glove = scores.filter(pl.col("score") == "cca-glove")
+    other = glove.with_columns(reference=pl.lit("zzz"), value=pl.col("value") + 0.3)
+    pl.concat([scores, other]).write_csv(folder / "scores.csv")
+    data = read_paper(folder)
+    rows = comparable(data, data.merged.settings[0], data.cells)
+    drawn = rows.filter(pl.col("score") == "cca-glove")
+    assert len(drawn) > 5
+    assert drawn["reference"].n_unique() == 1
+    assert drawn.select("model", "layer").is_unique().all()
+
+
+def test_figures_are_those_of_the_folder_as_it_is(tmp_path: Path) -> None:
+    """Names of corpora are no paths, and what an earlier run drew of another corpus does not stay."""
+    folder = write_paper(tmp_path / "run")
+    findings = json.loads((folder / "findings.json").read_text())
+    findings["design"]["corpora"][1]["name"] = "../../my corpus"
+    write_json(folder / "findings.json", findings)
+    (folder / "figures").mkdir()
+    for stale in ("figure-2a-old.png", "figure-5-old.csv", "notes.txt", "figure-plan.txt"):
+        (folder / "figures" / stale).write_text("")
+    names = {path.stem for path in write_paper_figures(folder)}
+    assert {"figure-2a", "figure-2a-my-corpus"} <= names
+    left = {path.name for path in (folder / "figures").iterdir()} - {
+        f"{name}{suffix}" for name in names for suffix in (".pdf", ".png", ".csv")
+    }
+    assert left == {"notes.txt", "figure-plan.txt"}
+
+
+def test_the_network_is_drawn_with_as_many_units_as_its_model_has(tmp_path: Path, monkeypatch) -> None:
+    folder = write_paper(tmp_path / "run", replication=False)
+    drawn = []
+    monkeypatch.setattr("speechstrata.mrhubert.drawing.draw", lambda network, *_, **__: drawn.append(network.classes))
+    paper_figures._architecture(read_paper(folder), folder / "figures")
+    write_json(folder / "models.json", [{"cell": "mrhubert-base", "classes": [217]}])
+    paper_figures._architecture(read_paper(folder), folder / "figures")
+    assert drawn[-1] == (217,) != drawn[0]
 
 
 def test_a_folder_that_is_no_reproduction_is_refused(tmp_path: Path) -> None:

@@ -3,20 +3,23 @@
 import base64
 import io
 import json
-from collections.abc import Iterator
+import shlex
+from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
-from chromium_browser import CHROMIUM, Browser
+from chromium_browser import IN_BROWSER, Browser
 from PIL import Image
 from synthetic_paper import write_paper
 
+from speechstrata.experiments.config import ReproduceConfig
 from speechstrata.experiments.published import published_table
 from speechstrata.files import write_json
 from speechstrata.report.paper_data import read_paper
 from speechstrata.report.paper_figures import write_paper_figures
-from speechstrata.report.paper_page import paper_data, write_paper_page
+from speechstrata.report.paper_page import _picture, paper_data, write_paper_page
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +99,56 @@ def test_the_command_says_what_differs_from_the_defaults(folder: Path, tmp_path:
     )
 
 
+def test_the_command_can_be_given_again(tmp_path: Path) -> None:
+    """What it says, the command line takes, and means the same."""
+    from speechstrata.cli import _underscored, build_parser
+
+    config = ReproduceConfig(
+        demo=False, from_scratch=True, training_set=("optimizer.steps=3", "seed=2"), probe_budget=0.5, glove=""
+    )
+    copy = write_paper(tmp_path / "run", replication=False)
+    for given in (config, ReproduceConfig()):
+        write_json(copy / "config.json", {"reproduce": asdict(given), "corpora": ["a b", "c"]})
+        program, *words = shlex.split(paper_data(read_paper(copy))["command"])
+        parsed = build_parser().parse_args([_underscored(word) for word in words])["reproduce"]
+        values = {name: parsed[name] for name in ReproduceConfig.__dataclass_fields__}
+        assert ReproduceConfig(**values | {"training_set": tuple(parsed.training_set)}) == given
+        assert (program, parsed.corpus, parsed.output) == ("speechstrata", ["a b", "c"], str(copy))
+    assert words == ["reproduce", "--corpus", "a b", "c", "--output", str(copy)]
+
+
+def test_figures_of_a_replication_with_a_hyphen_keep_their_order(tmp_path: Path) -> None:
+    folder = write_paper(tmp_path / "run")
+    (folder / "figures").mkdir()
+    for name in ("figure-4-a-b", "figure-3-a-b", "figure-6a", "figure-6-others"):
+        Image.new("RGB", (20, 10), "white").save(folder / "figures" / f"{name}.png")
+    told = paper_data(read_paper(folder))
+    assert [figure["name"] for figure in told["figures"]] == [
+        "figure-6a", "figure-6-others", "figure-3-a-b", "figure-4-a-b"
+    ]  # fmt: skip
+    assert told["figures"][2]["title"] == "Figure 3. Layer-wise analyses of the base models, a-b"
+
+
+def test_pictures_keep_the_colours_of_thin_lines(tmp_path: Path) -> None:
+    shades = np.random.default_rng(0).integers(120, 255, (300, 300, 3), dtype=np.uint8)
+    shades[100:103, :60] = (0xD9, 0x60, 0x0F)
+    Image.fromarray(shades).save(tmp_path / "figure-3.png")
+    content = base64.b64decode(_picture(tmp_path / "figure-3.png")["image"].split(",")[1])
+    shown = np.array(Image.open(io.BytesIO(content)).convert("RGB")).astype(int)[101, :60]
+    assert np.abs(shown - (0xD9, 0x60, 0x0F)).max() <= 10
+
+
+def test_published_weights_are_shown_where_ours_were_not_measured(tmp_path: Path) -> None:
+    folder = write_paper(tmp_path / "run", replication=False)
+    weights = pl.read_csv(folder / "probe_weights.csv")
+    weights.filter((pl.col("task") == "sf") & (pl.col("probe_seed") == 0)).write_csv(folder / "probe_weights.csv")
+    told = paper_data(read_paper(folder))
+    maps = {each["published"]: each for each in told["weights"]}
+    assert (maps[False]["tasks"], maps[True]["tasks"]) == (["sf"], ["asr", "sf"])
+    assert maps[False]["probes"] == "1 probe a task"
+    assert "Not measured here: ASR, SE, IC, KS, SD." in told["weight_remarks"]
+
+
 # ---- in the browser
 
 
@@ -104,32 +157,8 @@ def page(folder: Path) -> Path:
     return write_paper_page(folder)
 
 
-@pytest.fixture(scope="module")
-def window() -> Iterator[Browser]:
-    with Browser() as browser:
-        yield browser
-
-
-@pytest.fixture
-def browser(window: Browser, page: Path) -> Iterator[Browser]:
-    """The page, freshly loaded; afterwards, nothing on the console and nothing fetched."""
-    window.console.clear()
-    window.requests.clear()
-    window.open(page)
-    yield window
-    assert window.console == []
-    assert [url for url in window.requests if not url.startswith(("file:", "blob:", "data:"))] == []
-
-
-in_browser = [
-    pytest.mark.big,
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian: apt-get install chromium)"),
-]
-
-
 class TestBrowser:
-    pytestmark = in_browser
+    pytestmark = IN_BROWSER
 
     def test_findings_show_verdict_statistics_and_published_values(self, browser: Browser) -> None:
         read = "[...document.querySelectorAll('[data-finding]')].map(card => card.querySelector('.badge').textContent)"
@@ -141,6 +170,12 @@ class TestBrowser:
         assert browser.run(f"{second}.querySelectorAll('.forest .published').length") == 1
         label = browser.run(f"{second}.querySelector('.forest').getAttribute('aria-label')")
         assert label.endswith("0.020, −0.080 to 0.120 log ratio (+2.0%); published 0.005")
+
+    def test_best_layers_of_seven_models_fit_the_window(self, browser: Browser) -> None:
+        box = "document.querySelector('#glance-tables .scroll')"
+        columns = f"[...{box}.querySelectorAll('tr')].map(row => {{ while (row.cells.length > 8) row.deleteCell(1);"
+        assert set(browser.run(columns + " return row.cells.length; })")) == {8}
+        assert browser.run(f"{box}.scrollWidth <= {box}.clientWidth")
 
     def test_an_interval_is_drawn_where_its_numbers_are(self, browser: Browser) -> None:
         ends = browser.run(
@@ -221,6 +256,8 @@ class TestBrowser:
             browser.send("Emulation.setEmulatedMedia", media="print", features=[])
             browser.run("window.dispatchEvent(new Event('beforeprint'))")
             assert browser.run("document.documentElement.scrollWidth") == 695
+            cut = "[...document.querySelectorAll('.scroll')].some(box => box.scrollWidth > box.clientWidth + 1)"
+            assert browser.run(cut) is False
             assert browser.run("[...document.querySelectorAll('details.others')].every(details => details.open)")
             browser.run("window.dispatchEvent(new Event('afterprint'))")
             assert not browser.run("document.querySelector('details.others').open")

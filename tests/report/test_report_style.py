@@ -88,7 +88,9 @@ def test_a_lower_resolution_has_a_larger_mark() -> None:
 
 def test_a_long_name_keeps_its_end() -> None:
     assert shorten("hubert") == "hubert"
-    assert shorten("/a/long/path/to/some/models/checkpoint-10000") == "checkpoint-10000"
+    assert shorten("/a/long/path/to/some/more/models/checkpoint-10000") == "to/some/more/models/checkpoint-10000"
+    folders = [f"/somewhere/with/room/{name}/model" for name in ("tiny-b4-a-s1", "tiny-b5-a-s1")]
+    assert [shorten(folder, 20) for folder in folders] == ["tiny-b4-a-s1/model", "tiny-b5-a-s1/model"]
     assert shorten("two\nlines") == "two lines"
     assert shorten("x" * 40 + "+random", 20) == "…" + "x" * 12 + "+random"
 

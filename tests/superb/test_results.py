@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from speechstrata.errors import InputError
@@ -87,3 +88,32 @@ def test_the_figure_is_written_as_pdf_and_png(folder: Path) -> None:
     written = write_figure(weights_figure(weights_table(runs), "weight", remarks(runs)), folder / "figures/weights")
     assert [path.suffix for path in written] == [".pdf", ".png"]
     assert all(path.stat().st_size > 5_000 for path in written)
+
+
+def test_maps_are_spread_evenly_and_nothing_covers_anything() -> None:
+    """Long names and a narrow map: no heading reaches the next map, the bar of colours, or the title."""
+    names = [
+        "no auxiliary loss, no downsampling",
+        "short",
+        "MR-HuBERT-base\n(published)",
+        "d",
+        "a rather long one, too",
+    ]
+    table = pl.DataFrame(
+        [
+            {"model": name, "task": task, "index": index, "layer": f"T{index}", "stride_ms": 20.0, "weight": 0.25}
+            for name in names
+            for task in (("asr", "sf") if name == "d" else ("sf",))
+            for index in range(4 + len(name) % 3)
+        ]
+    )
+    figure = weights_figure(table, "weight", ["a remark"], "The title of the figure")
+    figure.canvas.draw()
+    maps, bar = figure.axes[:-1], figure.axes[-1]
+    assert [len({round(axes.get_position().y0, 3) for axes in row}) for row in (maps[:3], maps[3:])] == [1, 1]
+    assert [label.get_text() for label in maps[1].get_xticklabels()] == ["SF"]
+    assert "".join(maps[0].get_title("left").split()) == "noauxiliaryloss,nodownsampling"
+    boxes = [axes._left_title.get_window_extent() for axes in maps]
+    boxes += [bar.get_tightbbox(), *(text.get_window_extent() for text in figure.texts)]
+    assert not [(a, b) for at, a in enumerate(boxes) for b in boxes[:at] if a.overlaps(b)]
+    assert all(box.x1 < figure.bbox.x1 and box.y1 < figure.bbox.y1 for box in boxes)

@@ -82,7 +82,7 @@ def score_grid(setting: Setting, score: str, needs: Sequence[Need], function: Ca
     table = setting.tables.scores.filter(here & (pl.col("score") == score))
     if table.is_empty():
         raise NotMeasured(f"no scores {score} on this corpus")
-    reference = table.filter(pl.col("variant") == "")["reference"].min()
+    reference = str(table.filter(pl.col("variant") == "")["reference"].min() or "")
     table = table.filter(pl.col("reference") == reference)
     found: list[dict[tuple[Any, ...], dict[str, float]]] = []
     for need in needs:

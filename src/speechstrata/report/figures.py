@@ -28,6 +28,7 @@ from speechstrata.report.style import Look, look, natural_key, shorten
 from speechstrata.report.tables import last_steps
 
 _PANEL = (4.3, 2.75)  # inches: one panel of a score's figure
+_TALL, _FEW = 3.7, 4  # the height of the panels of more encoders than that
 _MOST_REFERENCES = 4  # panels for that many at most
 
 
@@ -63,7 +64,10 @@ def save_figure(figure: Figure, stem: Path) -> Path:
 
 @dataclass(frozen=True)
 class _Row:
-    """The panels of one corpus and protocol, side by side; ``above``, ``below`` and ``height`` are inches."""
+    """The panels of one corpus and protocol, side by side.
+
+    Inches: ``above`` the panels, ``tall`` for them, ``below`` them to the caption, ``height`` of all.
+    """
 
     setting: Setting
     rows: pl.DataFrame
@@ -72,6 +76,7 @@ class _Row:
     strips: list[Subject]
     caption: list[str]
     above: float
+    tall: float
 
     @property
     def below(self) -> float:
@@ -81,7 +86,7 @@ class _Row:
 
     @property
     def height(self) -> float:
-        return self.above + _PANEL[1] + self.below + CAPTION_LINE * len(self.caption) + 0.12
+        return self.above + self.tall + self.below + CAPTION_LINE * len(self.caption) + 0.12
 
 
 def score_figure(
@@ -121,9 +126,10 @@ def score_figure(
             f"{sample_text(here)} · {context_text(here, setting, merged.controls)}", characters(width)
         )
         ticks = drawing.fit_ticks(axis, panel - 0.18)
-        parts.append(
-            _Row(setting, here, axis, ticks, strip_subjects(merged, here), caption, 0.56 if len(facets) == 1 else 0.68)
-        )
+        strips, above = strip_subjects(merged, here), 0.56 if len(facets) == 1 else 0.68
+        encoders = sum(not merged.subject(label).is_control for label in here["model"].unique())
+        tall = _PANEL[1] if encoders <= _FEW else _TALL
+        parts.append(_Row(setting, here, axis, ticks, strips, caption, above, tall))
     figure = Figure(figsize=(width, sum(part.height for part in parts)))
     top = 0.0
     for part in parts:
@@ -142,7 +148,7 @@ def _draw_row(merged: Merged, part: _Row, facets: list[tuple[str, str]], region:
     first: Axes | None = None
     for column, (variant, reference) in enumerate(facets):
         chosen = part.rows.filter((pl.col("variant") == variant) & _refers_to(reference))
-        axes = region.axes(0.6 + column * panel, part.above, panel - 0.18, _PANEL[1], sharey=first)
+        axes = region.axes(0.6 + column * panel, part.above, panel - 0.18, part.tall, sharey=first)
         labels = drawing.draw_panel(axes, merged, chosen, part.axis)
         if first is None:
             first = axes
@@ -158,7 +164,7 @@ def _draw_row(merged: Merged, part: _Row, facets: list[tuple[str, str]], region:
             axes.set_xlabel(part.axis.label, fontsize=7)
         if last:
             drawing.draw_end_labels(axes, labels)
-    _draw_caption(region, part.above + _PANEL[1] + part.below, part.caption)
+    _draw_caption(region, part.above + part.tall + part.below, part.caption)
 
 
 def _draw_caption(region: Region, top: float, lines: list[str]) -> None:

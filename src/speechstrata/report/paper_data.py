@@ -21,6 +21,19 @@ from speechstrata.report.tables import summarize
 _SLOTS = (
     "hubert", "mrhubert-base", "b2-a", "b4-a", "b5-a", "neither", "b2-b", "large-hubert", "large-mrhubert",
 )  # fmt: skip
+#: In the paper's order. A replication's figures have the corpus's name behind these.
+FIGURE_TITLES = {
+    "figure-1": "Figure 1. The network",
+    "figure-2a": "Figure 2a. CCA word-level similarity by layer",
+    "figure-2b": "Figure 2b. Layer weights of ASR and SF, ours and as published",
+    "figure-3": "Figure 3. Layer-wise analyses of the base models",
+    "figure-4": "Figure 4. CCA similarity between frames and fbanks",
+    "figure-5": "Figure 5. Layer-wise analyses of the large models",
+    "figure-6a": "Figure 6a. Layer weights, MR-HuBERT-base",
+    "figure-6b": "Figure 6b. Layer weights, MR-HuBERT B4-a",
+    "figure-6c": "Figure 6c. Layer weights, MR-HuBERT B5-a",
+    "figure-6-others": "Figure 6, the other models. Layer weights",
+}
 _REMEDY = "run `speechstrata reproduce` again into this folder; it continues from what is there"
 _RANDOM = "random weights"
 
@@ -212,7 +225,7 @@ def _control_title(control: str) -> str:
         return _RANDOM
     if control.startswith("averaged-"):
         length, _, more = control.removeprefix("averaged-").partition("-")
-        return f"averaged to {length}" + (f", {_control_title(more)}" if more else "")
+        return f"averaged to {length.removesuffix('ms')} ms" + (f", {_control_title(more)}" if more else "")
     return control
 
 

@@ -5,7 +5,9 @@
 imported here: import this module only where figures are made.
 """
 
+import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib as mpl
@@ -13,12 +15,13 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from speechstrata.errors import InputError
-from speechstrata.files import atomic_path
+from speechstrata.experiments.config import TASKS
+from speechstrata.files import atomic_path, read_json
 from speechstrata.report import drawing
 from speechstrata.report.figures import save_figure, score_figure, shown_layers
 from speechstrata.report.merge import Merged, Setting, merge_runs
 from speechstrata.report.panels import Panel, panels_figure
-from speechstrata.report.paper_data import PaperCell, PaperData, read_paper
+from speechstrata.report.paper_data import FIGURE_TITLES, PaperCell, PaperData, read_paper
 from speechstrata.report.paper_weights import weights_numbers, weights_of
 from speechstrata.report.runs import read_run
 from speechstrata.report.tables import last_steps, summarize, write_csv
@@ -47,7 +50,6 @@ FIGURE_5 = (
     Panel("E  CCA, word", "cca-word"),
     Panel("E  Spoken STS", "spoken-sts", _NO_STS),
 )
-_TASKS = ("asr", "sf", "se", "ic", "ks", "sd")
 #: The cells of Figure 6, as the paper letters them.
 FIGURE_6 = {"a": "mrhubert-base", "b": "b4-a", "c": "b5-a"}
 
@@ -56,7 +58,8 @@ def write_paper_figures(output: Path) -> list[Path]:
     """Draw Figures 1 to 6 into ``output/figures``, each as PDF, PNG and CSV.
 
     A figure whose numbers are not in the folder is left out; so is, within Figures 3 and 5, nothing: a panel without
-    numbers says so. Of a replication's corpus the curves are drawn too, with its name behind the figure's.
+    numbers says so. Of a replication's corpus the curves are drawn too, with its name behind the figure's. Figures of
+    an earlier run that are not among them are removed.
 
     Args:
         output: a reproduction's folder (``docs/reproduce.md``).
@@ -74,13 +77,31 @@ def write_paper_figures(output: Path) -> list[Path]:
     large = [cell for cell in data.cells if cell.large]
     with mpl.rc_context(drawing.RC):
         for setting in data.merged.settings:
-            suffix = "" if data.roles[setting.key] == "primary" else f"-{setting.corpus.name}"
+            suffix = "" if data.roles[setting.key] == "primary" else f"-{_file_name(data.merged, setting)}"
             own = comparable(data, setting, base)
             for name, draw in _CURVES.items():
                 written += _curves(data.merged, own, setting, folder / f"figure-{name}{suffix}", draw)
             pair = comparable(data, setting, large)
             written += _curves(data.merged, pair, setting, folder / f"figure-5{suffix}", _figure_5)
-        return written + _weights(data, folder)
+        written += _weights(data, folder)
+    _remove_others(folder, written)
+    return written
+
+
+def _file_name(merged: Merged, setting: Setting) -> str:
+    """The corpus's name as a part of a file name; with the protocol where the corpus is there with two."""
+    name = setting.corpus.name
+    if sum(other.corpus.name == name for other in merged.settings) > 1:
+        name = f"{name}-{setting.protocol.name}-{setting.key}"
+    return re.sub(r"[^\w.-]+", "-", name).strip(".-") or setting.key
+
+
+def _remove_others(folder: Path, written: Sequence[Path]) -> None:
+    """Remove figures that an earlier run has left, of a corpus or of probes that are no longer there."""
+    names = {path.stem for path in written}
+    for path in sorted(folder.glob("figure-*")):
+        if path.stem not in names and path.suffix in (".pdf", ".png", ".csv"):
+            path.unlink()
 
 
 def write_figure_2a(
@@ -135,10 +156,14 @@ def transformer_layers(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def comparable(data: PaperData, setting: Setting, cells: Sequence[PaperCell]) -> pl.DataFrame:
-    """The scores of some cells and their controls in one setting, less those that only controls have."""
+    """The scores of some cells and their controls in one setting, less those that only controls have.
+
+    Of several references (files of word vectors) the first by name counts, as it does for the statistics.
+    """
     rows = data.of_cells(cells).filter((pl.col("setting") == setting.key) & (pl.col("variant") == ""))
     of_cells = rows.filter(pl.col("model").is_in([cell.label for cell in cells]))
-    return rows.filter(pl.col("score").is_in(of_cells["score"].unique().to_list()))
+    rows = rows.filter(pl.col("score").is_in(of_cells["score"].unique().to_list()))
+    return rows.filter(pl.col("reference") == pl.col("reference").min().over("score"))
 
 
 #: Draws rows of one setting and gives the figure and the rows that are in it; None where there is nothing to draw.
@@ -158,16 +183,14 @@ def _figure_2a(merged: Merged, rows: pl.DataFrame, setting: Setting) -> tuple[Fi
     drawn = transformer_layers(rows.filter(pl.col("score") == _WORD))
     if drawn.is_empty():
         return None
-    return score_figure(
-        merged, drawn, _WORD, title="Figure 2a. CCA word-level similarity", subtitle=setting.title
-    ), drawn
+    return score_figure(merged, drawn, _WORD, title=FIGURE_TITLES["figure-2a"], subtitle=setting.title), drawn
 
 
 def _figure_3(merged: Merged, rows: pl.DataFrame, setting: Setting) -> tuple[Figure, pl.DataFrame] | None:
     drawn = transformer_layers(rows.filter(pl.col("score").is_in([panel.score for panel in FIGURE_3])))
     if drawn.is_empty():
         return None
-    title = "Figure 3. Layer-wise analyses of the base models"
+    title = FIGURE_TITLES["figure-3"]
     return panels_figure(merged, drawn, setting, FIGURE_3, title=title, subtitle=setting.title, strips=True), drawn
 
 
@@ -175,8 +198,7 @@ def _figure_4(merged: Merged, rows: pl.DataFrame, setting: Setting) -> tuple[Fig
     drawn = rows.filter((pl.col("score") == "cca-mel") & (pl.col("kind") != "sampling"))
     if drawn.is_empty():
         return None
-    title = "Figure 4. CCA similarity between frames and fbanks"
-    return score_figure(merged, drawn, "cca-mel", title=title, subtitle=setting.title), drawn
+    return score_figure(merged, drawn, "cca-mel", title=FIGURE_TITLES["figure-4"], subtitle=setting.title), drawn
 
 
 def _figure_5(merged: Merged, rows: pl.DataFrame, setting: Setting) -> tuple[Figure, pl.DataFrame] | None:
@@ -185,7 +207,7 @@ def _figure_5(merged: Merged, rows: pl.DataFrame, setting: Setting) -> tuple[Fig
     drawn = drawn.filter(front.not_())
     if drawn.is_empty():
         return None
-    title = "Figure 5. Layer-wise analyses of the large models"
+    title = FIGURE_TITLES["figure-5"]
     subtitle = f"{setting.title}. Where the paper draws two scores into one panel (C, D, E), they stand side by side."
     figure = panels_figure(merged, drawn, setting, FIGURE_5, title=title, subtitle=subtitle, columns=4, strips=True)
     return figure, drawn
@@ -202,8 +224,8 @@ def _weights(data: PaperData, folder: Path) -> list[Path]:
         return []
     written = []
     wanted: list[tuple[str, list[str], tuple[str, ...], bool]] = [("2b", list(FIGURE_6.values()), ("asr", "sf"), True)]
-    wanted += [(f"6{letter}", [cell], _TASKS, False) for letter, cell in FIGURE_6.items()]
-    wanted.append(("6-others", [cell.name for cell in data.cells if cell.name not in FIGURE_6.values()], _TASKS, False))
+    wanted += [(f"6{letter}", [cell], TASKS, False) for letter, cell in FIGURE_6.items()]
+    wanted.append(("6-others", [cell.name for cell in data.cells if cell.name not in FIGURE_6.values()], TASKS, False))
     for name, cells, tasks, published in wanted:
         table, remarks = weights_of(data, cells, tasks, published=published)
         if table.is_empty():
@@ -211,7 +233,7 @@ def _weights(data: PaperData, folder: Path) -> list[Path]:
         stem = folder / f"figure-{name}"
         with atomic_path(stem.with_name(f"{stem.name}.csv")) as partial:
             weights_numbers(table).write_csv(partial, float_precision=6)
-        written.append(save_figure(weights_figure(table, "weight", remarks), stem))
+        written.append(save_figure(weights_figure(table, "weight", remarks, FIGURE_TITLES[stem.name]), stem))
     return written
 
 
@@ -225,6 +247,8 @@ def _architecture(data: PaperData, folder: Path) -> list[Path]:
     if cell is None or data.cell("mrhubert-base") is None:
         return []
     network = network_of(cell)
+    if classes := _classes(data.folder / "models.json", cell.name):
+        network = replace(network, classes=classes)
     stem = folder / "figure-1"
     for suffix in (".pdf", ".png"):
         draw(network, stem.with_suffix(suffix), title=f"Figure 1. {cell.label}, {data.scale} scale")
@@ -241,3 +265,10 @@ def _architecture(data: PaperData, folder: Path) -> list[Path]:
     with atomic_path(stem.with_suffix(".csv")) as partial:
         pl.DataFrame(blocks).write_csv(partial)
     return [stem.with_suffix(".png")]
+
+
+def _classes(file: Path, cell: str) -> tuple[int, ...]:
+    """How many units the prediction heads of the cell's model tell apart; nothing where no model was opened."""
+    entries = read_json(file) if file.is_file() else []
+    found = [entry.get("classes") for entry in entries if entry["cell"] == cell]
+    return tuple(found[0] or ()) if found else ()

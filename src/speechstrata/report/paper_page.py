@@ -5,7 +5,6 @@
 
 import base64
 import io
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -14,25 +13,13 @@ from typing import Any
 
 import polars as pl
 
-from speechstrata.experiments.config import ReproduceConfig
+from speechstrata.experiments.config import TASKS, ReproduceConfig
 from speechstrata.files import read_json, write_text
 from speechstrata.report.page import page_data, render_data
 from speechstrata.report.paper_cost import cost_points, qualities
-from speechstrata.report.paper_data import PaperData, read_paper
+from speechstrata.report.paper_data import FIGURE_TITLES, PaperData, read_paper
 from speechstrata.report.paper_weights import weights_of
 
-_TITLES = {
-    "figure-1": "Figure 1. The network",
-    "figure-2a": "Figure 2a. CCA word-level similarity by layer",
-    "figure-2b": "Figure 2b. Layer weights for speech recognition and slot filling, ours and as published",
-    "figure-3": "Figure 3. Layer-wise analyses of the base models",
-    "figure-4": "Figure 4. CCA similarity between frames and fbanks",
-    "figure-5": "Figure 5. Layer-wise analyses of the large models",
-    "figure-6a": "Figure 6a. Layer weights of all tasks, MR-HuBERT-base",
-    "figure-6b": "Figure 6b. Layer weights of all tasks, MR-HuBERT B4-a",
-    "figure-6c": "Figure 6c. Layer weights of all tasks, MR-HuBERT B5-a",
-    "figure-6-others": "Figure 6, the other models. Layer weights of all tasks",
-}
 _TABLES = {
     "table1": "Table 1. The models",
     "table2": "Table 2. Downstream tasks",
@@ -89,8 +76,13 @@ def _command(config: Any, folder: Path) -> str:
     options = config.get("reproduce", {}) if isinstance(config, Mapping) else {}
     for field in fields(ReproduceConfig):
         value = options.get(field.name, field.default)
-        if value != field.default:
-            words += [f"--{field.name}"] if value is True else [f"--{field.name}", str(value)]
+        if value == field.default or (field.name == "training_set" and not value):
+            continue
+        words.append(f"--{field.name.replace('_', '-')}")
+        if isinstance(value, list):
+            words += map(str, value)
+        elif field.name not in ("probes", "from_scratch"):  # these two are switches
+            words.append(str(value).lower() if isinstance(value, bool) else str(value))
     corpora = config.get("corpora", []) if isinstance(config, Mapping) else []
     if corpora:
         words += ["--corpus", *map(str, corpora)]
@@ -99,7 +91,7 @@ def _command(config: Any, folder: Path) -> str:
 
 def _maps(data: PaperData) -> tuple[list[str], list[dict[str, Any]]]:
     """The layer weights of each cell, tasks across; the paper's own as maps of their own."""
-    tasks = [task for task in ("asr", "sf", "se", "ic", "ks", "sd") if task in set(data.weights["task"])]
+    tasks = list(TASKS)
     cells = [cell.name for cell in data.cells]
     table, remarks = weights_of(data, cells, tasks, published=True)
     maps = []
@@ -111,12 +103,16 @@ def _maps(data: PaperData) -> tuple[list[str], list[dict[str, Any]]]:
                 "model": next(each.label for each in data.cells if each.name == cell),
                 "source": source,
                 "published": not here,
-                "probes": f"{own['seed'].n_unique()} probes a task" if here else "",
+                "probes": _probes(own["seed"].n_unique()) if here else "",
                 "tasks": shown,
                 "layers": _layers(own, shown, here),
             }
         )
     return remarks, [each for each in maps if not each["published"]] + [each for each in maps if each["published"]]
+
+
+def _probes(count: int) -> str:
+    return "1 probe a task" if count == 1 else f"{count} probes a task"
 
 
 def _layers(own: pl.DataFrame, tasks: Sequence[str], here: bool) -> list[dict[str, Any]]:
@@ -159,17 +155,25 @@ def _tables(data: PaperData) -> list[dict[str, Any]]:
 
 def _pictures(folder: Path) -> list[Path]:
     """The figures in the paper's order, those of a replication after all others."""
-    order = list(_TITLES)
+    order = list(FIGURE_TITLES)
 
     def place(file: Path) -> tuple[bool, int, str]:
-        name = file.stem if file.stem in order else file.stem.rsplit("-", 1)[0]
-        return (file.stem not in order, order.index(name) if name in order else len(order), file.stem)
+        name = _figure_of(file.stem)
+        return (file.stem != name, order.index(name) if name in order else len(order), file.stem)
 
     return sorted(folder.glob("figure-*.png"), key=place)
 
 
+def _figure_of(stem: str) -> str:
+    """The figure that a file shows: ``figure-2a`` of ``figure-2a-<corpus>``; "" for one that is none of the paper's."""
+    return max((name for name in FIGURE_TITLES if stem == name or stem.startswith(f"{name}-")), key=len, default="")
+
+
 def _picture(file: Path) -> dict[str, Any]:
-    """A figure within the page: smaller, with few colours, which line drawings have anyway."""
+    """A figure within the page: smaller, and with 256 colours.
+
+    By the octree, which keeps the colours of thin lines; the median cut mixes them with what there is more of.
+    """
     from PIL import Image
 
     with Image.open(file) as opened:
@@ -178,7 +182,7 @@ def _picture(file: Path) -> dict[str, Any]:
         height = round(picture.height * _PICTURE_WIDTH / picture.width)
         picture = picture.resize((_PICTURE_WIDTH, height), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    picture.quantize(128).save(buffer, format="PNG", optimize=True)
+    picture.quantize(256, method=Image.Quantize.FASTOCTREE).save(buffer, format="PNG", optimize=True)
     title = _title(file.stem)
     return {
         "name": file.stem,
@@ -191,7 +195,6 @@ def _picture(file: Path) -> dict[str, Any]:
 
 
 def _title(stem: str) -> str:
-    if stem in _TITLES:
-        return _TITLES[stem]
-    known = max((name for name in _TITLES if stem.startswith(f"{name}-")), key=len, default="")
-    return f"{_TITLES[known]}, {stem.removeprefix(f'{known}-')}" if known else json.dumps(stem)
+    name = _figure_of(stem)
+    corpus = stem.removeprefix(name).removeprefix("-")
+    return FIGURE_TITLES[name] + (f", {corpus}" if corpus else "") if name else stem

@@ -51,6 +51,8 @@ def weights_of(
     if own.is_empty():
         return own, []
     remarks = _remarks(measured.filter(pl.col("cell").is_in(list(cells))), data.scale)
+    if lacking := [task.upper() for task in tasks if task not in set(own["task"])]:
+        remarks.append(f"Not measured here: {', '.join(lacking)}.")
     if published:
         own = pl.concat([own, *[_published(cell, tasks) for cell in known]])
         remarks.append("“published”: the paper’s own numbers (Figure 2b), of its base models and the full benchmark.")

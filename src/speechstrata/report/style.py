@@ -80,8 +80,9 @@ def shorten(label: str, limit: int = 36) -> str:
         return label
     if (averaged := _AVERAGED.match(label)) is not None:
         return averaged[0] + shorten(label[averaged.end() :], max(limit - averaged.end(), 12))
-    tail = label.rsplit("/", 1)[-1]
-    return tail if 0 < len(tail) <= limit else "\u2026" + label[1 - limit :]
+    # as many folders as fit: the last one is "model" for many models
+    tail = next((label[at + 1 :] for at, sign in enumerate(label) if sign == "/" and len(label) - at - 1 <= limit), "")
+    return tail or "\u2026" + label[1 - limit :]
 
 
 def natural_key(text: str) -> list[tuple[int, int, str]]:

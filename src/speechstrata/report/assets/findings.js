@@ -2,7 +2,7 @@
 
 const paperData = report.paper;
 const verdictSigns = { supported: "\u2713", contradicted: "\u2717", "not resolved": "?" };
-const expectations = { zero: "no difference", positive: "above 0", negative: "below 0", "not positive": "not above 0" };
+const expectations = { zero: "no difference", positive: "above 0", negative: "below 0" };
 
 function badge(verdict) {
   const kind = verdict.replace(" ", "-");
@@ -32,8 +32,11 @@ function expected(statistic) {
 /** What the interval covers: seeds, sample sets, speakers; and what it does not. */
 function covers(statistic) {
   const some = (value, one) => `${value} ${one}${value === 1 ? "" : "s"}`;
-  const parts = [some(statistic.n_seeds, "training seed"), some(statistic.n_sample_sets, statistic.corpus === null ? "probe seed" : "sample set")];
-  if (statistic.n_speakers !== null) parts.push(some(statistic.n_speakers, "speaker"));
+  const parts = [];
+  if (statistic.n_seeds) parts.push(some(statistic.n_seeds, "training seed"));
+  if (statistic.n_sample_sets) parts.push(some(statistic.n_sample_sets, statistic.corpus === null ? "probe seed" : "sample set"));
+  if (statistic.n_speakers) parts.push(`${statistic.n_speakers} groups of speakers`);
+  if (!parts.length) return "Nothing varies: it follows from the configurations";
   const text = `${100 * statistic.level}% interval over ${parts.join(", ")}`;
   return statistic.lacks.length ? `${text}; does not cover ${statistic.lacks.join(", ")}` : text;
 }
@@ -114,7 +117,7 @@ function statisticRow(statistic, axis) {
     make("div", { class: "name" }, statistic.name, where ? make("small", {}, where) : null),
     forest(statistic, axis),
     make("div", { class: "value" }, make("b", {}, plain(statistic.estimate)), percent(statistic, statistic.estimate),
-      statistic.low === null ? null : make("small", {}, `${plain(statistic.low)} to ${plain(statistic.high)}`)),
+      statistic.low === statistic.high ? null : make("small", {}, `${plain(statistic.low)} to ${plain(statistic.high)}`)),
     make("div", { class: "ruling" }, badge(statistic.verdict)),
     make("details", {}, make("summary", {}, `Expected: ${expected(statistic)}`), make("dl", { class: "words" },
       pairs.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)])),
@@ -153,8 +156,8 @@ function drawFindings() {
   const { design, findings, claims } = paperData;
   const lead = byId("findings-lead");
   lead.replaceChildren("Each finding rests on statistics stated beforehand: a difference, its interval, and the margin that counts as none. ",
-    "Filled marks decide; hollow ones stand beside. Small dots are training seeds, hollow diamonds the paper\u2019s own values, which enter no estimate. ",
-    make("br"), design.interval, " ", design.verdict_rules);
+    "Filled marks decide; hollow ones stand beside. Small dots are training seeds, hollow diamonds the paper\u2019s own values, which enter no estimate.");
+  byId("findings-rules").replaceChildren(make("summary", {}, "How intervals and verdicts are made"), make("p", {}, design.interval), make("p", {}, design.verdict_rules));
   byId("findings-list").replaceChildren(...findings.map((finding) => claimCard(finding, true)));
   byId("claims-list").replaceChildren(...claims.map((claim) => claimCard(claim, false)));
   byId("claims-title").hidden = !claims.length;

@@ -119,7 +119,7 @@ function apart(labels, heights, [across, down]) {
 function drawCostTable(quality, found) {
   const head = make("tr", {}, ["Model", "GMAC per second", "Parameters (M)", quality.title, "Random weights"].map((name, at) => make("th", { scope: "col", class: at ? null : "text pin" }, name)));
   const cell = (value) => (value ? make("td", {}, number(value.mean), value.layer ? make("small", {}, value.layer) : null, value.n > 1 ? make("small", {}, `${number(value.low)}\u2013${number(value.high)}`) : null) : make("td", { class: "empty" }, "\u2013"));
-  const rows = found.map((point) => make("tr", {}, make("th", { scope: "row", class: "text pin" }, swatch(modelOf.get(point.label) || point), ` ${point.label}`),
+  const rows = found.map((point) => make("tr", {}, make("th", { scope: "row", class: "text pin" }, swatch(modelOf.get(point.label) || point), " ", unbroken(point.label)),
     make("td", {}, (point.macs_per_second / 1e9).toFixed(3)), make("td", {}, (point.parameters / 1e6).toFixed(2)), cell(quality.values[point.label]), cell(quality.random[point.label])));
   byId("cost-table").replaceChildren(table("", head, rows, { label: "Cost and quality" }));
 }
@@ -155,7 +155,7 @@ function weightMap(map, column) {
       }));
   });
   const head = make("tr", {}, make("th", { class: "text", scope: "col" }, "Layer"), map.tasks.map((task) => make("th", { scope: "col" }, task.toUpperCase())));
-  const caption = [map.model, make("small", {}, map.published ? `published, ${map.source}` : `here, ${map.probes}`)];
+  const caption = [...unbroken(map.model), make("small", {}, map.published ? `published, ${map.source}` : `here, ${map.probes}`)];
   return make("div", { class: "map", tabindex: 0, role: "region", "aria-label": `Layer weights, ${map.model}, ${map.published ? "published" : "here"}` },
     make("table", {}, make("caption", {}, caption), make("thead", {}, head), make("tbody", {}, rows)));
 }
@@ -174,7 +174,7 @@ function drawPaperTables() {
     const head = make("tr", {}, each.heads.map((name, at) => make("th", { scope: "col", class: at ? null : "text pin" }, name)));
     const rows = each.groups.flatMap((group) => [
       group.title ? make("tr", { class: "group" }, make("th", { colspan: each.heads.length, scope: "rowgroup", class: "text" }, group.title)) : null,
-      ...group.rows.map((row) => make("tr", { class: group.published ? "published" : null }, row.map((value, at) => (at ? make("td", {}, value) : make("th", { scope: "row", class: "text pin" }, value))))),
+      ...group.rows.map((row) => make("tr", { class: group.published ? "published" : null }, row.map((value, at) => (at ? make("td", {}, value) : make("th", { scope: "row", class: "text pin" }, unbroken(value)))))),
     ].filter(Boolean));
     return make("div", {}, make("h3", { class: "minor" }, each.title), make("p", { class: "caption" }, each.caption), table("", head, rows, { label: each.title, whole: true }));
   }));

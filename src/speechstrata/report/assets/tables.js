@@ -31,7 +31,7 @@ function drawGlance() {
       }
     }
     const head = make("tr", {}, make("th", { class: "text pin", scope: "col" }, "Score"),
-      columns.map((model) => make("th", { scope: "col", title: model.label }, short(model.label), make("small", {}, model.control ? "control" : model.supervision))));
+      columns.map((model) => make("th", { scope: "col", title: model.label }, unbroken(short(model.label)), make("small", {}, model.control ? "control" : model.supervision))));
     host.append(table(setting.title, head, rows, { whole: true }));
   }
 }
@@ -47,7 +47,7 @@ function glanceCell(model, curveOf, present) {
   if (ties.length) lines.push(`or ${ties.slice(0, 3).join(", ")}${ties.length > 3 ? "\u2026" : ""}`);
   for (const other of present.filter((item) => item.control_of === model.label)) {
     const own = curveOf(other);
-    if (own) lines.push(`${other.supervision === "random weights" ? "random" : short(other.label)} ${number(best(own).mean)}`);
+    if (own) lines.push(`${other.supervision === "random weights" ? "random" : short(other.label.replace(`${model.label}, `, ""))} ${number(best(own).mean)}`);
   }
   for (const variant of report.variants.filter((item) => item.control)) {
     const other = beside(top, model.label, variant.name, top.layer);
@@ -60,9 +60,14 @@ function glanceCell(model, curveOf, present) {
 const short = (label) => {
   const averaged = label.length > 36 ? (label.match(/^averaged:[0-9.]+ms:/) ?? [""])[0] : "";
   const name = label.slice(averaged.length);
-  const tail = name.split("/").pop();
-  return averaged + (name.length <= 36 ? name : tail.length <= 36 ? tail : `\u2026${name.slice(-35)}`);
+  if (name.length <= 36) return averaged + name;
+  const folders = name.split("/"); /* as many as fit: the last one is "model" for many models */
+  while (folders.length > 1 && folders.join("/").length > 36) folders.shift();
+  const tail = folders.join("/");
+  return averaged + (tail && tail.length <= 36 ? tail : `\u2026${name.slice(-35)}`);
 };
+/** A name that is broken at its spaces, not at the hyphens within its words. */
+const unbroken = (name) => name.split(" ").flatMap((word, at) => [at ? " " : null, word.length > 20 ? word : make("span", { class: "word" }, word)]);
 function isLast(point) {
   const steps = modelOf.get(point.model).steps;
   return point.step === null || point.step === steps[steps.length - 1];
