@@ -6,12 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
+from lhotse.utils import fastcopy
 
+from speechstrata.cli import main
+from speechstrata.corpora.corpus import load_corpus
 from speechstrata.errors import InputError
-from speechstrata.pretraining.published_units import export_units, import_units
+from speechstrata.pretraining.published_units import audio_below, export_units, import_units
 from speechstrata.pretraining.units import UnitStore, labels_of_crop, write_units
+from tests.analysis.speech import make_corpus
 
 PUBLISHED = json.loads((Path(__file__).parents[1] / "data/pretraining/published.json").read_text())["label_crop"]
 
@@ -104,3 +109,37 @@ def test_a_symbols_class_is_its_line_in_the_dictionary(tmp_path: Path) -> None:
     (tmp_path / "t.km").write_text("7\n7\n")
     with pytest.raises(InputError, match="lists 1 audio files"):
         import_units(*files, tmp_path / "out", rate=50, offset=199.5)
+
+
+def test_units_leave_and_come_back_by_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = make_corpus(tmp_path / "tones", utterances=4)
+    names = [cut.id for cut in load_corpus(manifest).cuts]
+    streams = [np.arange(number + 3) for number in range(4)]
+    write_units(tmp_path / "units", names, streams, classes=9, stride=320, offset=199.5)
+    text = tmp_path / "text"
+    given = ["units", "export", str(tmp_path / "units"), "--corpus", str(manifest), "--output", str(text)]
+    assert main([*given, "--root", str(tmp_path)]) == 0
+    files = ["--tsv", "train.tsv", "--labels", "train.km", "--dictionary", "dict.km.txt"]
+    files = [name if name.startswith("-") else str(text / name) for name in files]
+    assert main(["units", "import", *files, "--rate", "50", "--output", str(tmp_path / "again")]) == 0
+    again = UnitStore.open(tmp_path / "again")
+    for path, stream in zip((text / "train.tsv").read_text().splitlines()[1:], streams, strict=True):
+        name, samples = path.split("\t")
+        assert soundfile.info(tmp_path / name).frames == int(samples)
+        assert again.units(Path(name).stem).tolist() == stream.tolist()
+    assert main([*given, "--root", str(tmp_path / "units")]) == 1
+    assert "is not in" in capsys.readouterr().err
+
+
+def test_only_whole_files_of_one_channel_at_16_khz_can_leave(tmp_path: Path) -> None:
+    manifest = make_corpus(tmp_path / "tones", utterances=1)
+    (cut,) = load_corpus(manifest).cuts
+    write_units(tmp_path / "units", [cut.id], [np.arange(3)], classes=9, stride=320, offset=199.5)
+    store = UnitStore.open(tmp_path / "units")
+    with pytest.raises(InputError, match="is a part of"):
+        audio_below(tmp_path, [fastcopy(cut, duration=cut.duration / 2)], store)
+    slow = fastcopy(cut.recording, sampling_rate=8000, duration=2 * cut.duration)
+    with pytest.raises(InputError, match="8000 Hz"):
+        audio_below(tmp_path, [fastcopy(cut, recording=slow, duration=2 * cut.duration)], store)
+    with pytest.raises(InputError, match="no utterance of the corpus has units"):
+        audio_below(tmp_path, [fastcopy(cut, id="other")], store)

@@ -1,8 +1,8 @@
-"""The commands of pre-training: ``targets`` and ``pretrain``."""
+"""The commands of pre-training: ``targets``, ``units import|export`` and ``pretrain``."""
 
 from jsonargparse import ArgumentParser, Namespace
 
-from speechstrata.commands.command import Command
+from speechstrata.commands.command import Command, group
 from speechstrata.pretraining.config import TargetsConfig
 
 
@@ -74,9 +74,52 @@ def _pretrain(arguments: Namespace) -> None:
     print(f"model    {folder / 'model'}\ncurves   {folder / 'train.csv'}, {folder / 'validation.csv'}")
 
 
+def _import_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--tsv", type=str, required=True, help="The root folder, then a line for each audio file.")
+    parser.add_argument("--labels", type=str, required=True, help="A line of symbols for each file: train.km.")
+    parser.add_argument("--dictionary", type=str, required=True, help="`symbol count` lines: dict.km.txt.")
+    parser.add_argument("--rate", type=float, required=True, help="Units per second: 100 for MFCC, 50 for HuBERT.")
+    parser.add_argument("--offset", type=float, default=199.5, help="Centre of the first unit in samples at 16 kHz.")
+    parser.add_argument("--output", type=str, required=True, help="Folder of the units.")
+
+
+def _import(arguments: Namespace) -> None:
+    from speechstrata.pretraining.published_units import import_units
+
+    files = (arguments.tsv, arguments.labels, arguments.dictionary)
+    store = import_units(*files, arguments.output, rate=arguments.rate, offset=arguments.offset)
+    print(f"units    {arguments.output} ({len(store)} utterances, {store.classes} classes)")
+
+
+def _export_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("units", type=str, help="Folder of units, as `targets` makes it.")
+    parser.add_argument("--corpus", type=str, required=True, help="The corpus that they were made of.")
+    parser.add_argument("--root", type=str, required=True, help="Folder that all its audio files are in.")
+    parser.add_argument("--split", type=str, default="train", help="Name of the files.")
+    parser.add_argument("--output", type=str, required=True, help="Folder of SPLIT.tsv, SPLIT.km, dict.km.txt.")
+
+
+def _export(arguments: Namespace) -> None:
+    from speechstrata.corpora.corpus import load_corpus
+    from speechstrata.pretraining.published_units import audio_below, export_units
+    from speechstrata.pretraining.units import UnitStore
+
+    store = UnitStore.open(arguments.units)
+    audio = audio_below(arguments.root, load_corpus(arguments.corpus, lazy=True).cuts, store)
+    export_units(store, audio, arguments.output, root=arguments.root, split=arguments.split)
+    print(f"units    {arguments.output} ({len(audio)} of {len(store)} utterances)")
+
+
 COMMANDS = {
     "targets": Command(
         "acoustic units for pre-training: features, k-means, one unit per frame", _targets_arguments, _targets
+    ),
+    "units": group(
+        "units from and for the public training code (.tsv, .km, dict.km.txt)",
+        {
+            "import": Command("a folder of units from public files", _import_arguments, _import),
+            "export": Command("public files from a folder of units", _export_arguments, _export),
+        },
     ),
     "pretrain": Command(
         "HuBERT and MR-HuBERT by masked prediction; one process or torchrun", _pretrain_arguments, _pretrain

@@ -1,8 +1,9 @@
 """The public text format of units: ``.tsv`` (audio files), ``.km`` (units) and ``dict.km.txt`` (classes)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
@@ -70,6 +71,43 @@ def export_units(
     write_text(folder / f"{split}.tsv", "".join(f"{line}\n" for line in tsv))
     write_text(folder / f"{split}.km", "".join(f"{line}\n" for line in streams))
     write_text(folder / "dict.km.txt", "".join(f"{number} 1\n" for number in range(store.classes)))
+
+
+def audio_below(root: Path | str, cuts: Iterable[Any], store: UnitStore) -> dict[str, tuple[str, int]]:
+    """What ``export_units`` says of the audio, for the utterances that have units.
+
+    Args:
+        root: folder that all audio files are in.
+        cuts: lhotse cuts of the corpus.
+        store: the units.
+
+    Returns:
+        Utterance id -> (path below ``root``, samples).
+
+    Raises:
+        InputError: an utterance is not a whole file below ``root`` of 16 kHz and one channel, which is all that the
+            public format knows; or no utterance has units.
+    """
+    found: dict[str, tuple[str, int]] = {}
+    folder = Path(root).resolve()
+    for cut in cuts:
+        if cut.id not in store:
+            continue
+        recording, source = cut.recording, cut.recording.sources[0]
+        path = Path(str(source.source))
+        if source.type != "file" or not path.is_file():
+            raise InputError(f"the audio of {cut.id} is no file of its own", "give a corpus of plain audio files")
+        if cut.start != 0 or round(cut.duration * recording.sampling_rate) != recording.num_samples:
+            raise InputError(f"{cut.id} is a part of {path}", "write each utterance to a file of its own")
+        if recording.sampling_rate != SAMPLE_RATE or recording.num_channels != 1:
+            rate, channels = recording.sampling_rate, recording.num_channels
+            raise InputError(f"{path} has {rate} Hz and {channels} channels", "write it at 16 kHz with one channel")
+        if not path.resolve().is_relative_to(folder):
+            raise InputError(f"{path} is not in {root}", "give --root, the folder that all audio files are in")
+        found[cut.id] = (path.resolve().relative_to(folder).as_posix(), recording.num_samples)
+    if not found:
+        raise InputError("no utterance of the corpus has units", "give the corpus that the units were made of")
+    return found
 
 
 def _lines(path: Path | str) -> list[str]:
