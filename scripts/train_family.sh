@@ -34,7 +34,7 @@ for recipe in tiny-large-hubert tiny-large-mrhubert; do train "$recipe" 1; done
 for seed in 1 2; do train tiny-pre "$seed"; done
 small=(masking.span=5 data.batches_per_step=1 data.batch_seconds=10 data.maximum_seconds=10 data.minimum_seconds=0.5
   data.validation_seconds=200 data.validation_share=0.05 data.test_share=0.12 data.cache=waveform data.workers=0
-  optimizer.steps=800 optimizer.warmup_steps=60 optimizer.learning_rate=1e-3
+  optimizer.steps=400 optimizer.warmup_steps=40 optimizer.learning_rate=1e-3
   run.precision=bf16 run.log_every=20 run.checkpoint_every=200 run.validate_every=200 run.keep_every=0)
 for seed in 1 2; do
   for recipe in small-post small-pre; do train "$recipe" "$seed" "${small[@]}"; done
