@@ -78,3 +78,13 @@ def test_names_that_are_not_utf_8_are_reported(folder):
     assert list(texts(corpus)) == ["anna-1"]
     reasons = {Path(problem.item).name: problem.reason for problem in load_corpus(folder.parent / "out").problems}
     assert reasons["caf\\udce9.wav"] == "its name is not UTF-8"
+
+
+def test_of_two_files_of_one_id_the_first_is_taken_and_the_other_reported(folder):
+    (folder / "anna" / "1.txt").write_text("here")
+    write_noise(folder / "anna" / "1.flac", seed=3)
+    write_noise(folder / "anna-1.wav", seed=4)
+    corpus = prepare_transcripts(folder)
+    assert list(texts(corpus)) == ["anna-1"]
+    reasons = {Path(problem.item).name: problem.reason for problem in corpus.problems}
+    assert reasons["1.wav"] == reasons["anna-1.wav"] == "anna/1.flac has the same id, anna-1"

@@ -40,8 +40,12 @@ class AudioFile:
         return {"audio_sha256": self.sha256} if self.sha256 else {}
 
 
-def find_audio(folder: Path) -> list[Path]:
+def find_audio(folder: Path, log: ProblemLog | None = None) -> list[Path]:
     """The audio files in a folder and the folders in it, in order of their paths (absolute if ``folder`` is).
+
+    Args:
+        folder: where.
+        log: if given, a file whose utterance id an earlier one has (``a.mp3``, then ``a.wav``) goes there.
 
     Raises:
         CorpusError: there is no such folder, or no audio in it.
@@ -51,7 +55,14 @@ def find_audio(folder: Path) -> list[Path]:
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
     if not found:
         raise CorpusError(f"there is no audio in {folder}", f"known endings: {' '.join(sorted(SUFFIXES))}")
-    return found
+    if log is None:
+        return found
+    first: dict[str, Path] = {}
+    for path in found:
+        name = utterance_id(path, folder)
+        if first.setdefault(name, path) != path:
+            log.report(path, f"{first[name].relative_to(folder)} has the same id, {name}")
+    return list(first.values())
 
 
 def inspect_audio(

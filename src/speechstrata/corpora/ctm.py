@@ -87,7 +87,7 @@ def _cuts(root: Path, options: CtmOptions, log: ProblemLog, workers: int, check:
     words = read_ctm(options.words, log)
     phones = read_ctm(options.phones, log) if options.phones else {}
     speakers = _read_speakers(options.speakers, log) if options.speakers else {}
-    audio = find_audio(root)
+    audio = find_audio(root, log)
     stems = Counter(path.stem for path in audio)
     names = {
         path: path.stem if path.stem in words and stems[path.stem] == 1 else utterance_id(path, root) for path in audio

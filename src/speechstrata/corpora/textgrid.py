@@ -108,7 +108,7 @@ def _tier(grid: Any, name: str) -> list[Span] | None:
 
 def _cuts(source: Path, options: TextGridOptions, log: ProblemLog, workers: int, check: bool) -> Iterator[Any]:
     root, grids = source.resolve(), (options.alignments or source).resolve()
-    audio = find_audio(root)
+    audio = find_audio(root, log)
     found = sorted(path for path in grids.rglob("*") if path.suffix.lower() == ".textgrid")
     pairs = pair_by_stem(audio, root, found, grids)
     for path in audio:

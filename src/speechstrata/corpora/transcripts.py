@@ -58,7 +58,7 @@ def prepare_transcripts(
 
 
 def _cuts(root: Path, options: TranscriptOptions, log: ProblemLog, workers: int, check: bool) -> Iterator[Any]:
-    audio = find_audio(root)
+    audio = find_audio(root, log)
     texts = _table(options.table, audio, root, log) if options.table else _files(audio, root, log)
     for path in audio:
         if path not in texts:
