@@ -80,3 +80,19 @@ def test_the_package_offers_its_main_functions_without_importing_them():
     }
     with pytest.raises(AttributeError, match="nothing"):
         _ = speechstrata.nothing
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["pretrain", "tiny", "--corpus", "demo", "--dry_run"],
+        ["pretrain", "tiny", "--corpus", "demo", "--output", "FOLDER"],
+        ["superb", "train", "ks", "--model", "fbank", "--corpus", "FOLDER", "--output", "FOLDER"],
+        ["superb", "evaluate", "FOLDER"],
+    ],
+)
+def test_without_lightning_the_remedy_is_the_extra(arguments, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("speechstrata.errors.find_spec", lambda name: None)
+    assert main([str(tmp_path / "run") if text == "FOLDER" else text for text in arguments]) == 1
+    extra = "superb" if arguments[0] == "superb" else "train"
+    assert f'pip install "speechstrata[{extra}]"' in capsys.readouterr().err

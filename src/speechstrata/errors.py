@@ -1,5 +1,7 @@
 """The errors that a user can mend; the command line prints them as one line, without a traceback."""
 
+from importlib.util import find_spec
+
 
 class SpeechstrataError(Exception):
     """Something the user can mend: the message names what was wrong, where, and the remedy.
@@ -43,3 +45,18 @@ class MissingExtraError(SpeechstrataError):
             f"{purpose} needs the package '{package}', which is not installed",
             f'install it with: pip install "speechstrata[{extra}]"',
         )
+
+
+def require(package: str, extra: str, purpose: str) -> None:
+    """See that an optional dependency is there, before modules that import it are loaded.
+
+    Args:
+        package: the module's name.
+        extra: of this project, which brings it.
+        purpose: what it is needed for.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    if find_spec(package) is None:
+        raise MissingExtraError(package, extra, purpose)

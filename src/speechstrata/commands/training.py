@@ -53,8 +53,9 @@ def _pretrain_arguments(parser: ArgumentParser) -> None:
 
 
 def _pretrain(arguments: Namespace) -> None:
-    from speechstrata.errors import InputError
+    from speechstrata.errors import InputError, require
 
+    require("lightning", "train", "pre-training")  # dry_run imports it
     if arguments.dry_run:
         from speechstrata.pretraining.dry_run import dry_run
 

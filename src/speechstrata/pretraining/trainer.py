@@ -11,11 +11,10 @@ import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
-from speechstrata.errors import InputError, MissingExtraError
+from speechstrata.errors import InputError, require
 from speechstrata.files import LOCK_FILE, hold, read_json, write_json, write_text
 from speechstrata.pretraining.config import Intervals, PretrainConfig
 from speechstrata.pretraining.recipes import config_from, load_recipe, recipe_text
@@ -99,10 +98,9 @@ def pretrain_cuts(config: PretrainConfig, cuts: Iterable[Any], output: Path | st
 
 
 def _pretrain(config: PretrainConfig, cuts: Iterable[Any], output: Path) -> None:
-    try:
-        import lightning.pytorch as lightning
-    except ImportError as error:
-        raise MissingExtraError("lightning", "train", "pre-training") from error
+    require("lightning", "train", "pre-training")
+    import lightning.pytorch as lightning
+
     from speechstrata.pretraining.checkpoints import LAST, export_model, read_checkpoint
     from speechstrata.pretraining.prepare import prepare
 
@@ -193,8 +191,7 @@ def _other_loggers(config: PretrainConfig, output: Path, resume_step: int) -> li
         TensorBoardLogger(output, name="", version="tensorboard", purge_step=resume_step + 1 if resume_step else None)
     ]
     if config.run.wandb_project:
-        if find_spec("wandb") is None:
-            raise MissingExtraError("wandb", "train", "run.wandb_project")
+        require("wandb", "train", "run.wandb_project")
         from lightning.pytorch.loggers import WandbLogger
 
         loggers.append(WandbLogger(name=output.name, id=output.name, project=config.run.wandb_project, resume="allow"))

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from speechstrata.errors import InputError, MissingExtraError
+from speechstrata.errors import InputError, require
 from speechstrata.files import LOCK_FILE, hold, read_json, write_json, write_text
 from speechstrata.superb.config import ProbeConfig
 
@@ -52,10 +52,7 @@ def train_probe(inputs: ProbeInputs, config: ProbeConfig, output: Path | str) ->
         EncoderError: no such model.
         MissingExtraError: without the extra ``superb``.
     """
-    try:
-        import lightning.pytorch  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError("lightning", "superb", "training a probe") from error
+    require("lightning", "superb", "training a probe")
     output = Path(output)
     if (output / RESULT).exists():
         if not (output / CONFIG).exists():
@@ -269,7 +266,9 @@ def evaluate_run(
 
     Raises:
         InputError: no finished run, no such split, or a language model for another task.
+        MissingExtraError: without the extra ``superb``.
     """
+    require("lightning", "superb", "evaluating a probe")
     from speechstrata.superb.evaluation import evaluate_on
     from speechstrata.superb.setting import Setting
 
