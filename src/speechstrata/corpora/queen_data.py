@@ -137,7 +137,9 @@ class QueenFile:
                     if mark == "J" and number == 0 and identity == 0:
                         prefix = f"{key:02d}SSSSJ"  # the greeting
                     yield from _pieces(prefix, text, speaker, stem, "dialogue")
-            offset = _be16(data, 26)  # what both say when they have talked before
+            offset = _be16(
+                data, 26
+            )  # what both say when they have talked before; the game's names have XXXX for a number
             for mark, speaker in (("P", other), ("J", "joe")):
                 text, offset = _string(data, offset, 2)
                 yield from _pieces(f"{key:02d}XXXX{mark}", text, speaker, stem, "dialogue")
