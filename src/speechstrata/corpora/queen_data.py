@@ -137,9 +137,8 @@ class QueenFile:
                     if mark == "J" and number == 0 and identity == 0:
                         prefix = f"{key:02d}SSSSJ"  # the greeting
                     yield from _pieces(prefix, text, speaker, stem, "dialogue")
-            offset = _be16(
-                data, 26
-            )  # what both say when they have talked before; the game's names have XXXX for a number
+            # What both say when they have talked before. XXXX, where other lines have a number, is the game's own name.
+            offset = _be16(data, 26)
             for mark, speaker in (("P", other), ("J", "joe")):
                 text, offset = _string(data, offset, 2)
                 yield from _pieces(f"{key:02d}XXXX{mark}", text, speaker, stem, "dialogue")
