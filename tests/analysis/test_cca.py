@@ -269,3 +269,16 @@ def test_enough_rows_carry_no_warning():
     result = cross_validated_pwcca(x, labels, stratified_parts(labels, np.random.default_rng(1)))
     assert result.warning is None
     assert (result.n, result.dim_x, result.dim_y) == (1500, 24, 12)
+
+
+@pytest.mark.parametrize(("ridge", "n_kept"), [(1e-8, 40), (0.1, 36)])
+def test_a_one_hot_part_scores_as_its_rows_do_where_classes_are_missing_or_left_out(ridge, n_kept):
+    rng = np.random.default_rng(3)
+    labels = np.concatenate([np.arange(40), rng.integers(36, size=860)])  # four classes are rare
+    x = rng.standard_normal((40, 48))[labels] + rng.standard_normal((900, 48))
+    directions = TrainingSet(Moments.from_labels(x[:800], labels[:800], 40)).directions(1e-6, ridge)
+    part = Moments.from_labels(x[800:], labels[800:], 40)
+    assert (part.counts == 0).any()
+    assert len(directions.kept_y) == n_kept
+    from_rows = Moments.from_rows(x[800:], np.eye(40)[labels[800:]])
+    assert score_part(part, directions) == pytest.approx(score_part(from_rows, directions), abs=1e-9)

@@ -6,6 +6,7 @@ statistics instead of rows.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,6 +18,8 @@ from speechstrata.analysis.moments import Moments
 from speechstrata.errors import TooFewSamplesError
 
 Array = NDArray[np.float64]
+#: Applies a matrix from the left.
+Root = Callable[[Array], Array]
 NullDirection = Literal["drop", "keep"]
 Weighting = Literal["smaller", "both"]
 
@@ -107,18 +110,26 @@ class WhitenedView:
         """Whether the ridged covariance is positive definite, with dimensions left."""
         return len(self.kept(ridge)) > 0 and bool(self.eigen(ridge)[0][0] + ridge > 0)
 
-    def root(self, ridge: float, null_direction: NullDirection) -> Array:
+    def root(self, ridge: float, null_direction: NullDirection, columns: int) -> Root:
         """The symmetric inverse square root of the ridged covariance of the kept dimensions.
 
         With "drop" it maps null directions, which the ridge alone would whiten, to zero.
+
+        Args:
+            ridge: the regularisation.
+            null_direction: "drop" or "keep".
+            columns: how many columns it will be applied to, twice.
         """
         values, vectors = self.eigen(ridge)
         if null_direction == "drop":
             rank = self.rank(ridge)
             values, vectors = values[-rank:], vectors[:, -rank:]
+        if 4 * columns < len(vectors):  # the matrix would cost more than what is saved by having it
+            scales = ((values + ridge) ** -0.5)[:, None]
+            return lambda matrix: np.asarray(vectors @ (scales * (vectors.T @ matrix)))
         half = vectors * (values + ridge) ** -0.25
         root: Array = half @ half.T
-        return root
+        return lambda matrix: np.asarray(root @ matrix)
 
     def rank(self, ridge: float) -> int:
         """Eigenvalues that are not zero to working precision (the rule of ``numpy.linalg.matrix_rank``)."""
@@ -183,10 +194,12 @@ class TrainingSet:
         if not (self.x.factorises(ridge_x) and self.y.factorises(ridge_y)):
             return None
         kept_x, kept_y = self.x.kept(ridge_x), self.y.kept(ridge_y)
-        root_x = self.x.root(ridge_x, self.null_direction)
-        root_y = self.y.root(ridge_y, self.null_direction)
+        fewest = min(len(kept_x), len(kept_y))
+        root_x = self.x.root(ridge_x, self.null_direction, fewest)
+        root_y = self.y.root(ridge_y, self.null_direction, fewest)
         cross = self.cross if self.cross.shape == (len(kept_x), len(kept_y)) else self.cross[np.ix_(kept_x, kept_y)]
-        whitened = root_x @ (cross @ root_y)
+        # Roots are symmetric: (root_y cross')' is cross root_y. The larger view's root meets the smaller matrix.
+        whitened = root_y(root_x(cross).T).T if len(kept_x) <= len(kept_y) else root_x(root_y(cross.T).T)
         if self.null_direction == "drop":
             _stand_in(whitened, self.y.null(ridge_y))
             _stand_in(whitened.T, self.x.null(ridge_x))
@@ -207,8 +220,8 @@ class TrainingSet:
         return Directions(
             kept_x,
             kept_y,
-            root_x @ left[:, :n_directions],
-            root_y @ right[:n_directions].T,
+            root_x(left[:, :n_directions]),
+            root_y(right[:n_directions].T),
             singular_values[:n_directions],
             n_null,
         )
@@ -253,10 +266,10 @@ def score_part(part: Moments, directions: Directions, *, weighting: Weighting = 
     n_summed = min(len(kept_x), len(kept_y))
     scores = []
     if weighting == "both" or len(kept_x) < len(kept_y):
-        projections = _projections(weights_x, spread_x, part.scatter_xx, part.mean_x, part.n)
+        projections = _projections(weights_x, spread_x, part.mean_x, part.n, lambda: _factor(part.scatter_xx, part.n))
         scores.append(_weighted_mean(correlations, projections[:, :n_summed]))
     if weighting == "both" or len(kept_x) >= len(kept_y):
-        projections = _projections(weights_y, spread_y, part.scatter_yy, part.mean_y, part.n)
+        projections = _projections(weights_y, spread_y, part.mean_y, part.n, lambda: _factor_yy(part))
         scores.append(_weighted_mean(correlations, projections[:, :n_summed]))
     return float(np.mean(scores))
 
@@ -275,51 +288,67 @@ def _scatter_yy_times(part: Moments, weights: Array) -> Array:
     return part.counts[:, None] * (weights - (part.counts / max(part.n, 1)) @ weights)
 
 
-def _projections(weights: Array, spread: Array, scatter: Array, mean: Array, n: int) -> Array:
+def _projections(
+    weights: Array, spread: Array, mean: Array, n: int, factor: Callable[[], tuple[Array, Array]]
+) -> Array:
     """<p_i, y_j>, (directions, dimensions): the orthonormalised variates times the uncentred dimensions.
 
     Z has a row for each direction: the variates, plus the part's mean of dimension i in row i. With
     Z Z' = L L', P = L^-1 Z, and P Y' = L^-1 Z Y', where Z Y' = weights' scatter + n m mean'.
 
+    Where rows of Z depend on those before them, to about 1e-10, Z' = (F - o mean') weights + o m' is decomposed
+    instead, with F the coordinates of the dimensions, and o those of ones, in some orthonormal basis: the QR
+    decomposition of that small matrix does not square its condition as Z Z' does. Rows that add nothing to
+    the span of those before them get no weight.
+
     Args:
         weights: (dimensions, directions).
-        spread: scatter @ weights.
-        scatter: (dimensions, dimensions) of the part.
+        spread: scatter @ weights, the scatter of the part.
         mean: (dimensions,) of the part.
         n: rows of the part.
+        factor: gives F without the mean, F - o mean' (coordinates, dimensions), and o (coordinates,).
     """
     shift = mean[: weights.shape[1]]
     gram = weights.T @ spread + n * np.outer(shift, shift)
     try:
         lower = np.linalg.cholesky(gram)
+        careful = bool((np.diag(lower) <= _NEARLY_DEPENDENT * np.sqrt(np.diag(gram))).any())
     except np.linalg.LinAlgError:
-        return _careful_projections(weights, scatter, mean, n)
-    if (np.diag(lower) <= _NEARLY_DEPENDENT * np.sqrt(np.diag(gram))).any():
-        return _careful_projections(weights, scatter, mean, n)
-    products = spread.T + n * np.outer(shift, mean)
-    return np.asarray(solve_triangular(lower, products, lower=True, check_finite=False, overwrite_b=True))
-
-
-def _careful_projections(weights: Array, scatter: Array, mean: Array, n: int) -> Array:
-    """``_projections`` where rows of Z depend on those before them, to about 1e-10.
-
-    Z = [m, weights'] F applied to n orthonormal rows, with F'F the second moments of (1, y - mean): the QR
-    decomposition of that small matrix does not square its condition as Z Z' does. Rows that add nothing to
-    the span of those before them get no weight.
-    """
-    values, vectors = np.linalg.eigh(scatter)
-    values = np.maximum(values, 0)
-    real = values > len(values) * np.finfo(np.float64).eps * values[-1]
-    factor = np.sqrt(values[real])[:, None] * vectors[:, real].T
-    variates = np.vstack([np.sqrt(n) * mean[: weights.shape[1]], factor @ weights])
-    uncentred = np.vstack([np.sqrt(n) * mean, factor])
+        careful = True
+    if not careful:
+        products = spread.T + n * np.outer(shift, mean)
+        return np.asarray(solve_triangular(lower, products, lower=True, check_finite=False, overwrite_b=True))
+    centred, ones = factor()
+    variates = centred @ weights + np.outer(ones, shift)
     basis, upper = np.linalg.qr(variates)
     pivots = np.abs(np.diag(upper))
     projections = np.zeros((weights.shape[1], len(mean)))
-    projections[: len(pivots)] = basis.T @ uncentred
+    projections[: len(pivots)] = basis.T @ (centred + np.outer(ones, mean))
     lengths = np.linalg.norm(variates, axis=0)[: len(pivots)]
     projections[: len(pivots)][pivots <= _DEPENDENT * lengths] = 0
     return projections
+
+
+def _factor(scatter: Array, n: int) -> tuple[Array, Array]:
+    """See ``factor`` of ``_projections``: the first coordinate is that of ones, the others the principal axes."""
+    values, vectors = np.linalg.eigh(scatter)
+    values = np.maximum(values, 0)
+    real = values > len(values) * np.finfo(np.float64).eps * values[-1]
+    centred = np.vstack([np.zeros(len(values)), np.sqrt(values[real])[:, None] * vectors[:, real].T])
+    ones = np.zeros(len(centred))
+    ones[0] = np.sqrt(n)
+    return centred, ones
+
+
+def _factor_yy(part: Moments) -> tuple[Array, Array]:
+    """``_factor`` of view y; a one-hot one has a coordinate for each class (and one for the rows of none of them):
+    its indicator, over the square root of its count.
+    """
+    if part.counts is None:
+        return _factor(part.scatter_yy, part.n)
+    ones = np.sqrt([*part.counts, part.n - part.counts.sum()])
+    centred = np.eye(len(ones), part.dim_y) * ones[:, None] - np.outer(ones, part.counts / part.n)
+    return centred, ones
 
 
 def _one_hot_eigh(counts: NDArray[np.int64], n: int) -> tuple[Array, Array]:

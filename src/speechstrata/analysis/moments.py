@@ -73,8 +73,8 @@ class Moments:
         mean_x, mean_y: (dx,) and (dy,).
         scatter_xx, scatter_yy, scatter_xy: sums of products of deviations from the mean, (dx, dx), (dy, dy)
             and (dx, dy); divided by n they are the biased covariances.
-        counts: (dy,) rows per class where y is one-hot, else None; it makes exact what the float
-            statistics only imply.
+        counts: (dy,) rows per class where y is one-hot (or some classes of one), else None; it makes exact
+            what the float statistics only imply.
     """
 
     n: int
@@ -203,6 +203,7 @@ class Moments:
             self.scatter_xx[np.ix_(kept_x, kept_x)],
             self.scatter_yy[np.ix_(kept_y, kept_y)],
             self.scatter_xy[np.ix_(kept_x, kept_y)],
+            None if self.counts is None else self.counts[kept_y],
         )
 
     @property
