@@ -4,7 +4,8 @@
 
 Utterances last 12.3 s (LibriSpeech's mean) and have 34 words of some 20,000 types, falling off as 1/rank, and 110
 phones of 39. No audio is read: a waveform is silence, and the stub's states are noise of 64 dimensions in two layers;
-the seconds are those of everything but the encoder. Each size runs in a process of its own.
+the seconds are those of everything but the encoder. Each size runs in a process of its own. ``load`` reads a corpus
+whole, which ``analyze`` and ``targets`` do not do.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import gzip
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,6 +24,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 SECONDS, WORDS, PHONES, TYPES = 12.3, 34, 110, 20_000
+JOBS = ("load", "analyze", "targets")
 PHONE_NAMES = [f"P{number}" for number in range(39)]
 
 
@@ -124,7 +127,7 @@ def measured(name: str, work: Callable[[], object], found: dict[str, float]) -> 
     del kept
 
 
-def measure(folder: Path) -> dict[str, float]:
+def measure(folder: Path, jobs: Sequence[str]) -> dict[str, float]:
     """All figures of one corpus."""
     import numpy as np
 
@@ -138,54 +141,59 @@ def measure(folder: Path) -> dict[str, float]:
         return np.zeros(int(SECONDS * sample_rate), dtype=np.float32)
 
     found: dict[str, float] = {}
-    measured("load", lambda: load_corpus(folder), found)
-    config = AnalysisConfig(scores=("cca-mel", "cca-phone", "cca-word"), controls=False, sample_sets=3)
-    inputs = Inputs(models=("stub",), corpus=str(folder), controls=())
-    stores: list[int] = []
-    row_store = suite._row_store
+    if "load" in jobs:
+        measured("load", lambda: load_corpus(folder), found)
+    if "analyze" in jobs:
+        config = AnalysisConfig(scores=("cca-mel", "cca-phone", "cca-word", "mi-phone"), controls=False, sample_sets=3)
+        inputs = Inputs(models=("stub",), corpus=str(folder), controls=())
+        stores: list[int] = []
+        row_store = suite._row_store
 
-    def counted(cache, layers, plans):
-        stores.append(sum(len(plan.spans_of_rows) for plan in plans.values()))
-        return row_store(cache, layers, plans)
+        def counted(cache, layers, plans):
+            stores.append(sum(len(plan.spans_of_rows) for plan in plans.values()))
+            return row_store(cache, layers, plans)
 
-    # Filterbanks of silence would be most of the time: the view is noise too.
-    view = np.random.default_rng(0).standard_normal((1230, 80)).astype(np.float32)
-    with (
-        patch.object(suite, "load_encoder", stub_encoder),
-        patch.object(suite, "_row_store", counted),
-        patch("speechstrata.audio.load_cut", silence),
-        patch("speechstrata.analysis.frames.acoustic_view", lambda wave, kind: view[: 1 + len(wave) // 160]),
-    ):
-        run = folder / "run"
-        measured("analyze", lambda: suite.analyze(inputs, config, ComputeConfig(batch_seconds=400.0), run), found)
-    found["rows pooled"] = stores[0]
-    found["score table kB"] = sum((run / name).stat().st_size for name in ("scores.parquet", "journal.jsonl")) / 1e3
-    with patch("speechstrata.audio.load_cut", silence):
-        targets = TargetsConfig(clusters=8, sample_frames=20_000, iterations=2, spread=1)
-        measured("targets", lambda: make_targets(str(folder), folder / "units", targets), found)
+        # Filterbanks of silence would be most of the time: the view is noise too.
+        view = np.random.default_rng(0).standard_normal((1230, 80)).astype(np.float32)
+        with (
+            patch.object(suite, "load_encoder", stub_encoder),
+            patch.object(suite, "_row_store", counted),
+            patch("speechstrata.audio.load_cut", silence),
+            patch("speechstrata.analysis.frames.acoustic_view", lambda wave, kind: view[: 1 + len(wave) // 160]),
+        ):
+            run = folder / "run"
+            measured("analyze", lambda: suite.analyze(inputs, config, ComputeConfig(batch_seconds=400.0), run), found)
+        found["rows pooled"] = stores[0]
+        found["score table kB"] = sum((run / name).stat().st_size for name in ("scores.parquet", "journal.jsonl")) / 1e3
+    if "targets" in jobs:
+        with patch("speechstrata.audio.load_cut", silence):
+            targets = TargetsConfig(clusters=8, sample_frames=20_000, iterations=2, spread=1)
+            measured("targets", lambda: make_targets(str(folder), folder / "units", targets), found)
     return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hours", nargs="+", type=float, default=[5, 20, 80])
+    parser.add_argument("--jobs", nargs="+", default=list(JOBS), choices=JOBS)
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.measure:
-        print("FOUND" + json.dumps(measure(given.measure)))
+        print("FOUND" + json.dumps(measure(given.measure, given.jobs)))
         return
     table: dict[float, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as name:
         for hours in given.hours:
             folder = Path(name) / f"{hours:g}"
             utterances = write_corpus(folder, hours)
-            command = [sys.executable, __file__, "--measure", str(folder)]
+            command = [sys.executable, __file__, "--measure", str(folder), "--jobs", *given.jobs]
             run = subprocess.run(command, capture_output=True, text=True)
             if run.returncode:
                 print(run.stderr[-3000:])
                 sys.exit(1)
             line = next(line for line in run.stdout.splitlines() if line.startswith("FOUND"))
             table[hours] = {"utterances": utterances, **json.loads(line.removeprefix("FOUND"))}
+            shutil.rmtree(folder)
             print(f"{hours:g} h: {json.dumps(table[hours])}", file=sys.stderr, flush=True)
     first, last = given.hours[0], given.hours[-1]
     print(

@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from speechstrata.analysis.config import PUBLISHED, SMALL_CORPUS, AnalysisConfig
+from speechstrata.analysis.samples import draw_samples
 from speechstrata.analysis.sampling import (
     choose_protocol,
     choose_types,
@@ -61,6 +64,41 @@ def test_the_kmeans_is_trained_and_scored_on_different_utterances():
     sample = sample_unit(spans, SMALL_CORPUS, ("",) * 40, seed=0, number=0)
     assert not set(spans.utterance[sample.fit]) & set(spans.utterance[sample.evaluate])
     assert len(sample.fit) + len(sample.evaluate) == len(spans)
+
+
+def test_the_spans_that_are_scored_are_bounded_and_of_whole_utterances():
+    spans = make_spans([60] * 10)
+    whole = sample_unit(spans, SMALL_CORPUS, ("",) * 40, seed=0, number=0)
+    protocol = replace(SMALL_CORPUS, mi_evaluated=100)
+    fewer = sample_unit(spans, protocol, ("",) * 40, seed=0, number=0)
+    np.testing.assert_array_equal(fewer.fit, whole.fit)
+    assert 80 < len(fewer.evaluate) <= 100
+    of_chosen = np.isin(spans.utterance[whole.evaluate], spans.utterance[fewer.evaluate])
+    np.testing.assert_array_equal(fewer.evaluate, whole.evaluate[of_chosen])
+    other = sample_unit(spans, protocol, ("",) * 40, seed=0, number=1)
+    assert not np.array_equal(fewer.evaluate, other.evaluate)
+
+
+@pytest.mark.parametrize(
+    ("unit", "score", "expected"),
+    [
+        ("word", "cca-word", {"cca"}),
+        ("word", "cca-glove", {"cca"}),
+        ("word", "cca-inter", {"cca"}),
+        ("word", "mi-word", {"fit", "evaluate"}),
+        ("word", "cca-phone", set()),
+        ("phone", "cca-phone", {"cca"}),
+        ("phone", "probe-phone", {"cca"}),
+        ("phone", "cca-glove", set()),
+        ("phone", "mi-phone", {"fit", "evaluate"}),
+        ("phone", "cca-mel", set()),
+    ],
+)
+def test_only_what_a_score_needs_is_drawn(unit, score, expected):
+    spans = make_spans([60] * 10, unit=unit)
+    (drawn,) = draw_samples(spans, SMALL_CORPUS, ("",) * 40, AnalysisConfig(scores=(score,), sample_sets=1), {})
+    found = {name for name in ("cca", "fit", "evaluate", "abx") if len(getattr(drawn[""], name))}
+    assert found == expected
 
 
 def test_a_corpus_with_splits_is_split_by_them():

@@ -225,15 +225,33 @@ def draw_samples(
     config: AnalysisConfig,
     subsets: Mapping[str, NDArray[np.bool_]],
 ) -> list[dict[str, UnitSample]]:
-    """For every sample set, the sample of each variant: "" (all spans) and the ``subsets`` (n_spans,) given."""
+    """For every sample set, the sample of each variant: "" (all spans) and the ``subsets`` (n_spans,) given.
+
+    What no score of ``config`` needs is left empty, and gets no rows.
+    """
     drawn = []
+    scores = set(config.scores)
+    correlates = {f"cca-{spans.unit}", f"cka-{spans.unit}", f"probe-{spans.unit}", "cca-inter"}
+    if spans.unit == "word":
+        correlates |= {"cca-glove", "cca-agwe"}
+    none = np.zeros(0, dtype=np.int64)
+
+    def sample(number: int, allowed: NDArray[np.bool_] | None = None) -> UnitSample:
+        found = sample_unit(spans, protocol, splits, config.seed, number, allowed)
+        if not scores & correlates:
+            found = replace(found, cca=none)
+        if f"mi-{spans.unit}" not in scores:
+            found = replace(found, fit=none, evaluate=none)
+        return found
+
     for number in range(config.sample_sets):
-        samples = {"": sample_unit(spans, protocol, splits, config.seed, number)}
+        samples = {"": sample(number)}
         for variant, allowed in subsets.items():
-            samples[variant] = sample_unit(spans, protocol, splits, config.seed, number, allowed)
+            samples[variant] = sample(number, allowed)
         if f"abx-{spans.unit}" in config.scores:
-            for variant, sample in samples.items():
-                samples[variant] = replace(sample, abx=sample_abx(spans, config, number, subsets.get(variant)))
+            for variant, drawn_sample in samples.items():
+                abx = sample_abx(spans, config, number, subsets.get(variant))
+                samples[variant] = replace(drawn_sample, abx=abx)
         drawn.append(samples)
     return drawn
 

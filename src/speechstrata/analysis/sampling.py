@@ -101,7 +101,19 @@ def sample_unit(
     in_fit = fitting[spans.utterance[rows]]
     fit_rows, evaluate = rows[in_fit], rows[~in_fit]
     fit = fit_rows[per_type(spans.label[fit_rows], fit_limit, generator(seed, "fit", spans.unit, number))]
+    if len(evaluate) > protocol.mi_evaluated:
+        rng = generator(seed, "evaluated-utterances", spans.unit, number)
+        evaluate = evaluate[_whole_groups(spans.utterance[evaluate], protocol.mi_evaluated, rng)]
     return UnitSample(cca=cca, fit=fit, evaluate=evaluate)
+
+
+def _whole_groups(group: NDArray[np.int64], limit: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Which rows belong to the first groups in random order that have ``limit`` rows together, or fewer."""
+    names, index, counts = np.unique(group, return_inverse=True, return_counts=True)
+    order = rng.permutation(len(names))
+    chosen = np.zeros(len(names), dtype=bool)
+    chosen[order[np.cumsum(counts[order]) <= limit]] = True
+    return np.asarray(chosen[index])
 
 
 def abx_blocks(spans: Spans, context: Literal["within", "any"]) -> tuple[Indices, Indices]:
