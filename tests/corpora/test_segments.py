@@ -28,6 +28,11 @@ def test_every_word_is_in_one_part_inside_its_bounds_and_the_parts_are_short_eno
         assert segment.phones == segment.words
         assert segment.end - segment.start <= max_seconds + 1e-9 or len(segment.words) <= 1
         end = segment.end
+    alone = split_at_pauses([], words, duration, max_seconds)
+    assert [(segment.start, segment.end, segment.phones) for segment in alone] == [
+        (segment.start, segment.end, segment.words) for segment in segments
+    ]
+    assert not any(segment.words for segment in alone)
 
 
 def test_a_short_recording_stays_whole():

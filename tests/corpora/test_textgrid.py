@@ -38,6 +38,18 @@ def test_tiers_are_found_by_name_in_any_case_and_after_a_speakers_name(tmp_path)
     assert len(read_textgrid(path, "ben - words")[0]) == 2
 
 
+def test_a_file_of_phones_alone_is_read_where_no_words_are_wanted(tmp_path):
+    path = tmp_path / "a.TextGrid"
+    path.write_text(textgrid({"phones": PHONES}, 1.0))
+    with pytest.raises(InputError, match="no interval tier 'words'; it has phones"):
+        read_textgrid(path)
+    words, phones = read_textgrid(path, word_tier="")
+    assert (words, [span.symbol for span in phones]) == ([], ["a", "s"])
+    path.write_text(textgrid({"words": WORDS}, 1.0))
+    with pytest.raises(InputError, match="no interval tier 'phones'; it has words"):
+        read_textgrid(path, word_tier="")
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -128,3 +140,14 @@ def test_long_recordings_are_cut_at_pauses(tmp_path):
     second = corpus.cuts["talk-0002"]
     assert (second.start, round(second.end, 3)) == (5.8, 9.0)
     assert spans_of(second, "word")[0].start == pytest.approx(0.2)
+
+
+def test_a_folder_of_phones_alone_becomes_a_corpus_that_is_cut_at_its_pauses(tmp_path):
+    (tmp_path / "in").mkdir()
+    phones = [(0.0, 2.0, "a"), (2.0, 2.5, ""), (2.5, 4.0, "b"), (4.0, 4.2, "sil"), (4.2, 6.0, "a")]
+    write_noise(tmp_path / "in" / "long.wav", 6.0)
+    (tmp_path / "in" / "long.TextGrid").write_text(textgrid({"phones": phones}, 6.0))
+    corpus = prepare_textgrid(tmp_path / "in", TextGridOptions(word_tier="", max_seconds=4.0))
+    spans = [[span.symbol for span in spans_of(cut, "phone")] for cut in corpus.cuts]
+    assert spans == [["a"], ["b", "a"]]
+    assert [spans_of(cut, "word") for cut in corpus.cuts] == [[], []]

@@ -84,7 +84,7 @@ class PrepareOptions:
         align: amazon-queen: align the words and phones (needs the extra ``align``).
         splits: librispeech: the splits to take; all that are there by default.
         alignments: librispeech, textgrid: the folder of the alignments, if not that of the audio.
-        word_tier: textgrid: the tier of words.
+        word_tier: textgrid: the tier of words; '' where there are phones alone.
         phone_tier: textgrid: the tier of phones.
         speaker: textgrid, transcripts: a regular expression for the speaker in the audio's path; by default the
             folder that the file lies in.

@@ -24,6 +24,7 @@ def split_at_pauses(words: list[Span], phones: list[Span], duration: float, max_
 
     A recording that is short enough stays whole. A part is cut between two words, never within one, and keeps
     up to 0.2 s of silence at either end; long silences fall away. A part of one word stays, however long.
+    Where there are no words at all, phones take their place.
 
     Args:
         words: of the recording, in time order.
@@ -31,10 +32,9 @@ def split_at_pauses(words: list[Span], phones: list[Span], duration: float, max_
         duration: of the recording, in seconds.
         max_seconds: the longest utterance wanted.
     """
-    if duration <= max_seconds or not words:
+    if duration <= max_seconds or not (words or phones):
         return [Segment(0.0, duration, tuple(words), tuple(phones))]
-    words = sorted(words, key=lambda word: word.start)
-    parts = [words]
+    parts = [sorted(words or phones, key=lambda span: span.start)]
     done: list[list[Span]] = []
     while parts:
         part = parts.pop()
@@ -51,12 +51,12 @@ def split_at_pauses(words: list[Span], phones: list[Span], duration: float, max_
     segments: list[Segment] = []
     for (start, end), part in zip(bounds, done, strict=True):
         inside = tuple(phone for phone in phones if start <= (phone.start + phone.end) / 2 < end)
-        segments.append(Segment(start, end, tuple(part), inside))
+        segments.append(Segment(start, end, tuple(part) if words else (), inside))
     return segments
 
 
 def _bounds(parts: list[list[Span]], duration: float) -> list[tuple[float, float]]:
-    """Start and end of each part: its words and a margin of silence, at most half of the pause to the next part."""
+    """Start and end of each part: its spans and a margin of silence, at most half of the pause to the next part."""
     bounds: list[tuple[float, float]] = []
     for index, part in enumerate(parts):
         before = parts[index - 1][-1].end if index else -part[0].start

@@ -30,7 +30,8 @@ class TextGridOptions:
 
     Attributes:
         word_tier: the name of the tier of words; ``phone_tier`` likewise. Case does not matter, and neither does a
-            speaker's name before it, as in "anna - words". A file without a tier of phones has words only.
+            speaker's name before it, as in "anna - words". A file without a tier of phones has words only; with
+            ``word_tier=""`` no words are read, and there must be phones.
         speaker: a regular expression searched in the path of the audio below the folder; its first group is
             the speaker. By default the folder that the file lies in, or "" at the top.
         alignments: the folder of the TextGrids, if it is another one than that of the audio.
@@ -73,8 +74,11 @@ def prepare_textgrid(
 def read_textgrid(path: Path, word_tier: str = "words", phone_tier: str = "phones") -> tuple[list[Span], list[Span]]:
     """The words and phones of a TextGrid, pauses left out; no phones where there is no such tier.
 
+    With ``word_tier=""`` no words are read.
+
     Raises:
-        InputError: not a TextGrid, overlapping or reversed intervals, no tier of words, or several.
+        InputError: not a TextGrid, overlapping or reversed intervals, no tier of words (of phones, where no words are
+            wanted), or several.
     """
     from praatio import textgrid
 
@@ -83,10 +87,13 @@ def read_textgrid(path: Path, word_tier: str = "words", phone_tier: str = "phone
     except Exception as error:  # its parser raises index, value, Unicode and its own errors
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{path.name} cannot be read as a TextGrid: {reason}", "write it again with Praat") from error
-    words = _tier(grid, word_tier)
-    if words is None:
-        raise InputError(f"{path.name} has no interval tier {word_tier!r}; it has {', '.join(grid.tierNames)}")
-    return words, _tier(grid, phone_tier) or []
+    words = _tier(grid, word_tier) if word_tier else []
+    phones = _tier(grid, phone_tier)
+    wanted = word_tier or phone_tier
+    if (words if word_tier else phones) is None:
+        reason = f"{path.name} has no interval tier {wanted!r}; it has {', '.join(grid.tierNames)}"
+        raise InputError(reason, "name the tiers with --word_tier and --phone_tier; --word_tier '' is for phones alone")
+    return words or [], phones or []
 
 
 def _tier(grid: Any, name: str) -> list[Span] | None:
