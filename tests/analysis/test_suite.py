@@ -4,6 +4,7 @@ import shutil
 import numpy as np
 import polars as pl
 import pytest
+from lhotse import CutSet
 
 from speechstrata.analysis import suite
 from speechstrata.analysis.config import AnalysisConfig, ComputeConfig, Inputs
@@ -160,6 +161,20 @@ def test_a_changed_corpus_is_not_served_old_results(encoder, tmp_path):
     shutil.rmtree(tmp_path / "c")
     second = scores(run(make_corpus(tmp_path / "c", seed=2), encoder, tmp_path / "run", config=config))
     assert not np.array_equal(first["value"].to_numpy(), second["value"].to_numpy())
+
+
+def test_other_splits_are_not_served_old_mutual_informations(corpus, encoder, tmp_path):
+    config = AnalysisConfig(**(CONFIG.__dict__ | {"scores": ("cca-phone", "mi-phone"), "layers": ("T1",)}))
+    tables = []
+    for remainder in (0, 1):
+        cuts = list(CutSet.from_file(corpus))
+        for number, cut in enumerate(cuts):
+            cut.custom = (cut.custom or {}) | {"split": "dev" if number % 2 == remainder else "train"}
+        CutSet.from_cuts(cuts).to_file(tmp_path / "cuts.jsonl")
+        tables.append(scores(run(tmp_path / "cuts.jsonl", encoder, tmp_path / "run", config=config)))
+    for score, same_values in (("cca-phone", True), ("mi-phone", False)):
+        one, other = (table.filter(pl.col("score") == score)["value"].to_numpy() for table in tables)
+        assert np.array_equal(one, other) == same_values
 
 
 def problems(folder):

@@ -132,11 +132,13 @@ class _Analysis:
         self.compute = compute
         self.served = 0
         self.material: Material
+        self.splits: str
         self.blocks: list[Block]
         self.rows: Mapping[Unit, RowPlan]
 
     def run(self, described: dict[str, Any]) -> Path:
         self.material = prepare_material(self.inputs, self.config, self.run_folder)
+        self.splits = fingerprint(list(self.material.utterances.splits))
         _say(self.material.statement)
         used = [plan.utterances() for plan in self.material.plans.values()]
         pooled = np.unique(np.concatenate([*used, np.zeros(0, np.int64)]))
@@ -209,6 +211,8 @@ class _Analysis:
                 relevant,
                 # The size of disjoint sets of utterances depends on their number.
                 self.config.sample_sets if frame_level else None,
+                # The corpus's fingerprint does not know them.
+                self.splits if task.score.startswith("mi-") else None,
                 self.material.training_speakers,
                 task.layer,
                 task.score,
@@ -324,6 +328,7 @@ class _Analysis:
                 asdict(self.config),
                 asdict(self.inputs),
                 material.corpus.fingerprint,
+                self.splits,
                 material.training_speakers,
                 sts,
                 self.compute.dtype,
