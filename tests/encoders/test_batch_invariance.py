@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_models import FAMILIES, speechlike
 
+from speechstrata.encoders import wav2vec2
 from speechstrata.encoders.loading import load_encoder
 
 TOLERANCE = 1e-4  # of a layer's root mean square
@@ -98,3 +99,26 @@ def test_the_comparison_sees_a_leak(make_case: Any) -> None:
         padded = case.model(torch.from_numpy(batch), attention_mask=mask.long()).last_hidden_state
     difference = (padded[:1, : alone.shape[1]] - alone).abs().max() / alone.square().mean().sqrt()
     assert difference > 100 * TOLERANCE
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in FAMILIES if not name.startswith(("whisper", "moonshine", "wav2vec2-bert"))]
+)
+def test_torchs_convolutions_and_matrix_products_give_the_same_states(
+    make_case: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a CPU the latter are used, on a GPU the former."""
+    encoder = make_case(name).encoder
+    assert isinstance(encoder, wav2vec2.Wav2Vec2Encoder)
+    lengths = [9000, 12_345, 4001]
+    batch = torch.zeros(3, max(lengths))
+    for row, length in enumerate(lengths):
+        batch[row, :length] = torch.from_numpy(speechlike(length, row))
+    products = encoder.hidden_states(batch, torch.tensor(lengths))
+    monkeypatch.setattr(wav2vec2, "_by_products", lambda audio: False)
+    convolutions = encoder.hidden_states(batch, torch.tensor(lengths))
+    for layer, (states, counts) in products.items():
+        expected = convolutions[layer].states
+        assert torch.equal(counts, convolutions[layer].lengths)
+        assert (states - expected).abs().max() < TOLERANCE / 2 * expected.square().mean().sqrt()
+    assert not all(torch.equal(states, convolutions[layer].states) for layer, (states, _) in products.items())

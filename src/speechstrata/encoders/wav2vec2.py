@@ -21,6 +21,7 @@ from speechstrata.encoders.huggingface import fingerprint_of, load_model, read_p
 from speechstrata.encoders.masking import frame_mask, group_norm_, normalize_waveforms, zero_tails_
 from speechstrata.encoders.module_encoder import ModuleEncoder, Step
 from speechstrata.encoders.registry import LoadRequest
+from speechstrata.mrhubert.convolution import convolve, group_normed
 
 _LOG = logging.getLogger(__name__)
 
@@ -133,13 +134,14 @@ class Wav2Vec2Encoder(ModuleEncoder):
         """The layers up to the projection, whose output (batch, frames, dim) and frame counts it returns."""
         model: Any = self.module
         frames = lengths
-        hidden = (normalize_waveforms(audio, lengths) if self.normalize else audio)[:, None]
+        waveforms = normalize_waveforms(audio, lengths) if self.normalize else audio
+        hidden, apply = waveforms[..., None], _convolve_frames if _by_products(audio) else _convolve_channels
         stack = zip(self._convolutions, model.feature_extractor.conv_layers, strict=True)
-        for number, (geometry, conv) in enumerate(stack, start=1):
+        for number, (geometry, layer) in enumerate(stack, start=1):
             frames = [geometry.frames(count) for count in frames]
-            hidden = _convolve(conv, hidden, frames)
-            yield Step(f"conv{number}", hidden.transpose(1, 2), frames)
-        projected = model.feature_projection(hidden.transpose(1, 2))
+            hidden = apply(layer, hidden, frames)
+            yield Step(f"conv{number}", hidden, frames)
+        projected = model.feature_projection(hidden)
         if isinstance(projected, tuple):  # some return the normalised features too
             projected = projected[0]
         zero_tails_(projected, frames)
@@ -155,12 +157,40 @@ class Wav2Vec2Encoder(ModuleEncoder):
         return hidden if self.pre_norm else encoder.layer_norm(hidden), {"attention_mask": mask}
 
 
-def _convolve(conv: Any, hidden: Tensor, frames: Sequence[int]) -> Tensor:
-    """One layer of the convolutional stack: (batch, channels, frames) in and out."""
-    norm = getattr(conv, "layer_norm", None)
+def _by_products(audio: Tensor) -> bool:
+    """Whether convolutions are computed as matrix products: on a CPU that takes a fifth less time."""
+    return audio.device.type == "cpu"
+
+
+def _convolve_channels(layer: Any, hidden: Tensor, frames: Sequence[int]) -> Tensor:
+    """One layer of the convolutional stack by the model's own modules: (batch, frames, channels) in and out."""
+    hidden = hidden.transpose(1, 2)
+    norm = getattr(layer, "layer_norm", None)
     if isinstance(norm, nn.GroupNorm):
-        return cast(Tensor, conv.activation(group_norm_(norm, conv.conv(hidden), frames)))
-    return cast(Tensor, conv(hidden))
+        states = layer.activation(group_norm_(norm, layer.conv(hidden), frames))
+    else:
+        states = layer(hidden)
+    return cast(Tensor, states.transpose(1, 2))
+
+
+def _convolve_frames(layer: Any, hidden: Tensor, frames: Sequence[int]) -> Tensor:
+    """The same by matrix products on (batch, frames, channels), where LayerNorm and pooling want the channels."""
+    conv, norm = layer.conv, getattr(layer, "layer_norm", None)
+    (stride,) = conv.stride
+    if isinstance(norm, nn.GroupNorm):
+        if hidden.shape[2] != 1 or norm.num_groups != norm.num_channels:
+            return _convolve_channels(layer, hidden, frames)
+        samples = [(count - 1) * stride + conv.weight.shape[2] for count in frames]
+        rows = [
+            group_normed(hidden[row : row + 1, :size, 0], conv.weight[:, 0], stride, norm.weight, norm.bias, norm.eps)
+            for row, size in enumerate(samples)
+        ]
+        states = nn.utils.rnn.pad_sequence([row[0] for row in rows], batch_first=True)
+        return cast(Tensor, layer.activation(states))
+    states = convolve(hidden, conv.weight.transpose(1, 2).contiguous(), stride)
+    if conv.bias is not None:
+        states = states + conv.bias
+    return cast(Tensor, layer.activation(states if norm is None else norm(states)))
 
 
 def _positions(embedding: Any, hidden: Tensor, frames: Sequence[int]) -> Tensor:

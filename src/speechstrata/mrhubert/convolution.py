@@ -49,11 +49,55 @@ class FrameConv(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Convolve (batch, frames, in) without padding."""
-        weight, dtype = self.weight, frames.dtype
-        if torch.is_autocast_enabled(frames.device.type):
-            dtype = torch.get_autocast_dtype(frames.device.type)
-        output: Tensor = _StridedConv.apply(frames.to(dtype), weight.to(dtype), self.stride)
+        output = convolve(frames, self.weight, self.stride)
         return output if self.bias is None else output + self.bias
+
+
+def convolve(frames: Tensor, weight: Tensor, stride: int) -> Tensor:
+    """The convolution of (batch, frames, in) with ``weight`` (out, kernel, in), without padding.
+
+    Returns:
+        (batch, floor((frames - kernel) / stride) + 1, out).
+    """
+    dtype = frames.dtype
+    if torch.is_autocast_enabled(frames.device.type):
+        dtype = torch.get_autocast_dtype(frames.device.type)
+    output: Tensor = _StridedConv.apply(frames.to(dtype), weight.to(dtype), stride)
+    return output
+
+
+def group_normed(
+    waveforms: Tensor, kernels: Tensor, stride: int, scale: Tensor, shift: Tensor, eps: float = 1e-5
+) -> Tensor:
+    """A first convolution and its GroupNorm (each channel over an utterance's time) as one matrix product.
+
+    A channel is a linear function of its window of k samples, so its mean and variance over time follow from the
+    mean (k,) and covariance (k, k) of the windows: statistics of ten numbers a frame instead of 512. The norm
+    then scales the kernels and becomes their bias; a bias of the convolution it would cancel.
+
+    Args:
+        waveforms: (utterances, samples), all samples valid.
+        kernels: (channels, k).
+        stride: in samples.
+        scale, shift: of the norm, (channels,).
+        eps: of the norm.
+
+    Returns:
+        (utterances, frames, channels).
+    """
+    windows = waveforms.unfold(1, kernels.shape[1], stride)
+    with torch.autocast(waveforms.device.type, enabled=False):
+        precise = torch.float32 if waveforms.device.type == "mps" else torch.float64
+        exact = windows.to(precise)
+        mean = exact.mean(1, keepdim=True)
+        centred = exact - mean
+        covariance = centred.transpose(1, 2) @ centred / centred.shape[1]
+        kernels = kernels.to(precise)
+        variance = ((kernels @ covariance) * kernels).sum(-1)
+        kernels = (scale * (variance + eps).rsqrt()).unsqueeze(-1) * kernels
+        bias = shift - (kernels * mean).sum(-1)
+    kernels, bias = kernels.to(waveforms.dtype), bias.to(waveforms.dtype)
+    return torch.baddbmm(bias.unsqueeze(1), windows, kernels.transpose(1, 2))
 
 
 class _StridedConv(torch.autograd.Function):

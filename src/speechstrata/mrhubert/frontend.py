@@ -17,10 +17,9 @@ from transformers import initialization as init
 
 from speechstrata.errors import InputError
 from speechstrata.mrhubert.config import MEL_HOP, MEL_STACK, MEL_WINDOW, NetworkConfig
-from speechstrata.mrhubert.convolution import FrameConv
+from speechstrata.mrhubert.convolution import FrameConv, group_normed
 from speechstrata.mrhubert.packing import Frames, join, runs
 
-_NORM_EPS = 1e-5
 _MEL_FFT = 512
 #: Log-mel energies of read speech at unit variance: measured mean -5.1, standard deviation 4.0; 2% lie at the floor.
 _MEL_FLOOR, _MEL_MEAN, _MEL_SCALE = 1e-5, -5.0, 4.0
@@ -45,35 +44,20 @@ class ConvNorm(nn.Module):
 
 
 def group_normed_conv(waveforms: Tensor, conv: FrameConv, norm: ConvNorm) -> Tensor:
-    """The first convolution and its GroupNorm (each channel over an utterance's time) as one matrix product.
-
-    A channel is a linear function of its window of k samples, so its mean and variance over time follow from the
-    mean (k,) and covariance (k, k) of the windows: statistics of ten numbers a frame instead of 512. The norm
-    then scales the kernels and becomes their bias.
+    """The first convolution and its GroupNorm: see ``convolution.group_normed``.
 
     Args:
         waveforms: (utterances, samples, 1), all samples valid.
-        conv: the convolution; the norm cancels its bias.
+        conv: the convolution.
         norm: the norm's scale and shift.
 
     Returns:
         (utterances, frames, channels).
     """
-    windows = waveforms[..., 0].unfold(1, conv.kernel, conv.stride)
-    with torch.autocast(waveforms.device.type, enabled=False):
-        precise = torch.float32 if waveforms.device.type == "mps" else torch.float64
-        exact = windows.to(precise)
-        mean = exact.mean(1, keepdim=True)
-        centred = exact - mean
-        covariance = centred.transpose(1, 2) @ centred / centred.shape[1]
-        kernels = conv.weight[..., 0].to(precise)
-        variance = ((kernels @ covariance) * kernels).sum(-1)
-        kernels = (norm.weight * (variance + _NORM_EPS).rsqrt()).unsqueeze(-1) * kernels
-        shift = norm.bias - (kernels * mean).sum(-1)
-        if conv.bias is not None:
-            shift = shift + 0 * conv.bias  # without effect, but a parameter that is used, as DDP expects
-    kernels, shift = kernels.to(waveforms.dtype), shift.to(waveforms.dtype)
-    return torch.baddbmm(shift.unsqueeze(1), windows, kernels.transpose(1, 2))
+    shift: Tensor = norm.bias
+    if conv.bias is not None:
+        shift = shift + 0 * conv.bias  # without effect, but a parameter that is used, as DDP expects
+    return group_normed(waveforms[..., 0], conv.weight[..., 0], conv.stride, norm.weight, shift)
 
 
 class ConvExtractor(nn.Module):
