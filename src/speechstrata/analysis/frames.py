@@ -1,6 +1,9 @@
 """Frame-level scores: statistics of every layer's frames against the spectrum and against another layer's frames."""
 
+import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -23,13 +26,15 @@ from speechstrata.analysis.forward import Batch
 from speechstrata.analysis.moments import Moments
 from speechstrata.analysis.parted_moments import PartedMoments
 from speechstrata.analysis.sampling import frame_parts
-from speechstrata.analysis.scoring import LayerScore, Task
+from speechstrata.analysis.scoring import LayerScore, Task, one_core_per_thread
 from speechstrata.encoders.base import HiddenStates, Layer, SpeechEncoder
 from speechstrata.encoders.fbank import HOP
 from speechstrata.errors import TooFewSamplesError
 from speechstrata.seeds import derived_seed
 
 N_PARTS = 10
+#: Rows of a layer that wait before they are added to its statistics.
+_BUFFER_ROWS = 16384
 
 
 @dataclass(frozen=True)
@@ -102,10 +107,10 @@ class FrameStatistics:
         self.clear()
         self._set = sample_set
         for name, layer in self._layers.items():
-            self._of_layer[name] = PartedMoments(layer.dim, self._views, n_parts=N_PARTS)
+            self._of_layer[name] = PartedMoments(layer.dim, self._views, n_parts=N_PARTS, buffer_rows=sys.maxsize)
         for clock in set(self._clocks.values()):
             for view, dim in self._views.items():
-                self._of_view[clock, view] = PartedMoments(dim, n_parts=N_PARTS)
+                self._of_view[clock, view] = PartedMoments(dim, n_parts=N_PARTS, buffer_rows=sys.maxsize)
 
     def begin(self, batch: Batch) -> None:
         """A batch comes next."""
@@ -148,6 +153,15 @@ class FrameStatistics:
             self._add(clock, names, gathered[clock], views[clock])
         self._batch = None
         self._states = {}
+        self._flush(_BUFFER_ROWS)
+
+    def _flush(self, least: int) -> None:
+        """Add the rows that wait to the statistics of which at least so many wait, a layer a thread."""
+        full = [each for each in (*self._of_layer.values(), *self._of_view.values()) if each.waiting >= least]
+        if full:
+            with one_core_per_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:
+                for _ in pool.map(PartedMoments.flush, full):
+                    pass
 
     def _spectrum(self, row: int, samples: int) -> NDArray[np.float32]:
         assert self._batch is not None
@@ -228,8 +242,7 @@ class FrameStatistics:
 
     def complete(self) -> None:
         """The sample set is whole: from here on the statistics are only read, by any number of threads."""
-        for statistics in (*self._of_layer.values(), *self._of_view.values()):
-            statistics.flush()
+        self._flush(1)
 
     def tasks(self, sample_set: int) -> list[Task]:
         """The scores of that sample set, to be computed while its statistics are there."""

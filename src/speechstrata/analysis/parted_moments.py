@@ -91,33 +91,33 @@ class PartedMoments:
         if self._n_waiting >= self.buffer_rows:
             self.flush()
 
+    @property
+    def waiting(self) -> int:
+        """Rows that were given and are not in the statistics yet."""
+        return self._n_waiting
+
     def flush(self) -> None:
         """Add the rows that wait; until then they are not in the statistics. Not to be called from two threads."""
         if self._n_waiting == 0:
             return
         where = np.concatenate([each[1] for each in self._waiting])
-        order = np.argsort(where, kind="stable")
-        rows = np.concatenate([each[0] for each in self._waiting])[order].astype(np.float64)
-        others = {
-            name: np.concatenate([each[2][name] for each in self._waiting])[order].astype(np.float64)
-            for name in self.against
-        }
+        rows = np.concatenate([each[0] for each in self._waiting])
+        others = {name: np.concatenate([each[2][name] for each in self._waiting]) for name in self.against}
         self._waiting, self._n_waiting = [], 0
         if self._reference is None:
-            self._reference = rows.mean(axis=0)
-            self._other_references = {name: view.mean(axis=0) for name, view in others.items()}
-        rows -= self._reference
-        for name, view in others.items():
-            view -= self._other_references[name]
-        bounds = np.searchsorted(where[order], np.arange(self.n_parts + 1))
-        for accumulator, start, end in zip(self._accumulators, bounds[:-1], bounds[1:], strict=True):
-            some = rows[start:end]
+            self._reference = rows.mean(axis=0, dtype=np.float64)
+            self._other_references = {name: view.mean(axis=0, dtype=np.float64) for name, view in others.items()}
+        for part, accumulator in enumerate(self._accumulators):
+            # One part at a time in float64: a copy of all rows would take longer to get memory for than to fill.
+            chosen = np.flatnonzero(where == part)
+            some = rows[chosen] - self._reference
             accumulator.n += len(some)
             accumulator.sum += some.sum(axis=0)
             accumulator.products += some.T @ some
             for name, view in others.items():
-                accumulator.other_sums[name] += view[start:end].sum(axis=0)
-                accumulator.cross[name] += some.T @ view[start:end]
+                other = view[chosen] - self._other_references[name]
+                accumulator.other_sums[name] += other.sum(axis=0)
+                accumulator.cross[name] += some.T @ other
 
     def moments(self, name: str, y: PartedMoments) -> list[Moments]:
         """The moments of this view (as x) and the view ``name`` (as y), one per part.
