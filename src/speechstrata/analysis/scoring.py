@@ -131,6 +131,12 @@ def finite_rows(*arrays: NDArray) -> NDArray[np.bool_]:
     return np.asarray(np.logical_and.reduce(finite))
 
 
+def _finite(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The finite rows; not a copy where all are."""
+    kept = finite_rows(rows)
+    return rows if kept.all() else rows[kept]
+
+
 def left_out(kept: NDArray[np.bool_]) -> str:
     """A warning that says how many rows are not in ``kept``; "" where all are."""
     missing = int((~kept).sum())
@@ -186,10 +192,10 @@ def _score_clusterings(
 ) -> list[LayerScore]:
     scores = []
     for each in clusterings:
-        fit, evaluate = rows[each.fit], rows[each.evaluate]
-        fit_kept, kept = finite_rows(fit), finite_rows(evaluate)
+        evaluate = rows[each.evaluate]
+        kept = finite_rows(evaluate)
         result = mutual_information(
-            fit[fit_kept],
+            _finite(rows[each.fit]),
             evaluate[kept],
             each.labels[kept],
             k=each.k,
