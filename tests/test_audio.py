@@ -196,6 +196,19 @@ def test_a_damaged_archive_is_one_clear_line(tmp_path):
             read_audio(f"{archive}!/a.wav", 16_000)
 
 
+def test_an_archive_with_a_damaged_name_is_one_clear_line(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros(800), 16_000)
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.write(tmp_path / "a.wav", "a.wav")
+    data = bytearray(archive.read_bytes())
+    data[7] |= 8  # the local header says UTF-8
+    data[30] = 0xDA  # where this begins a character of two bytes
+    archive.write_bytes(data)
+    with pytest.raises(InputError, match=r"cannot read 'a\.wav' of .*a\.zip"):
+        read_audio(f"{archive}!/a.wav", 16_000)
+
+
 @pytest.mark.parametrize("source", ["file", "archive"])
 def test_a_play_list_among_the_recordings_fetches_nothing(tmp_path, source):
     import socket

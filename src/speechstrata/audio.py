@@ -186,7 +186,8 @@ def read_bytes(path: Path | str) -> bytes:
         return _archive(archive, stamp, os.getpid()).read(member)
     except KeyError as error:
         raise InputError(f"{archive} has no member {member!r}", "make the corpus again") from error
-    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # RuntimeError: it is encrypted
+    # RuntimeError: it is encrypted; ValueError: its name is damaged
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
         raise InputError(f"cannot read {member!r} of {archive}: {error}", "make the corpus again") from error
 
 

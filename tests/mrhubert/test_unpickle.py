@@ -187,6 +187,19 @@ def test_a_tensor_that_reaches_past_its_storage(tmp_path: Path) -> None:
         read_checkpoint(path)["w"].load("w")
 
 
+def test_a_name_that_is_damaged_beside_its_content_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "c.pt"
+    torch.save({"w": torch.ones(3)}, path)
+    with zipfile.ZipFile(path) as file:
+        start = next(entry.header_offset for entry in file.infolist() if entry.filename.endswith("data/0"))
+    data = bytearray(path.read_bytes())
+    data[start + 7] |= 8  # the local header says UTF-8
+    data[start + 30] = 0xDA  # where this begins a character of two bytes
+    path.write_bytes(data)
+    with pytest.raises(CheckpointError, match="w is cut short"):
+        read_checkpoint(path)["w"].load("w")
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_give_an_answer_or_an_error(tmp_path_factory: pytest.TempPathFactory, program: bytes) -> None:
     path = archive(tmp_path_factory.getbasetemp() / "fuzz.pt", program)

@@ -146,7 +146,7 @@ def _read_zip(path: Path) -> Any:
             return b""
         try:
             return archive.read(entry)
-        except (OSError, zipfile.BadZipFile, EOFError):
+        except (OSError, zipfile.BadZipFile, EOFError, ValueError, RuntimeError):  # or a damaged name, or encrypted
             return b""
 
     return _Reader(io.BytesIO(archive.read(pickles[0])), read).load()
