@@ -196,6 +196,17 @@ def test_a_damaged_archive_is_one_clear_line(tmp_path):
             read_audio(f"{archive}!/a.wav", 16_000)
 
 
+def test_a_form_of_audio_that_nobody_decodes_is_one_clear_line(tmp_path):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.zeros(800), 16_000)
+    data = bytearray(path.read_bytes())
+    data[20:22] = b"\x2f\x00"  # the tag of no codec
+    path.write_bytes(data)
+    for read in (audio_info, lambda path: read_audio(path, 16_000)):
+        with pytest.raises(InputError, match=r"a\.wav has audio in a form that FFmpeg cannot decode"):
+            read(path)
+
+
 def test_an_archive_with_a_damaged_name_is_one_clear_line(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.zeros(800), 16_000)
     archive = tmp_path / "a.zip"

@@ -271,6 +271,8 @@ def _decode_with_av(
             if not container.streams.audio:
                 raise InputError(f"{path} has no audio stream", "remove it or mend it")
             stream = container.streams.audio[0]
+            if stream.codec_context is None or not stream.rate:
+                raise InputError(f"{path} has audio in a form that FFmpeg cannot decode", "remove it or mend it")
             rate = int(stream.rate)
             last = None if duration is None else round((start + duration) * rate)
             blocks: list[Waveform] = []
