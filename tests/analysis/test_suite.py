@@ -10,6 +10,7 @@ from speechstrata.analysis import suite
 from speechstrata.analysis.config import AnalysisConfig, ComputeConfig, Inputs
 from speechstrata.analysis.suite import analyze
 from speechstrata.errors import EncoderError, InputError
+from speechstrata.files import sha256_of_file
 from tests.analysis.speech import make_corpus, make_encoder
 
 #: Few types and clusters, so that some two hundred words carry them.
@@ -89,6 +90,7 @@ def test_the_run_folder_can_be_made_again_from_its_own_config(reference, tmp_pat
 
 def test_provenance_names_corpus_models_and_versions(reference):
     provenance = json.loads((reference / "provenance.json").read_text())
+    assert provenance["scores_sha256"] == sha256_of_file(reference / "scores.parquet")
     assert {model["role"] for model in provenance["models"]} == {"encoder", "control"}
     assert provenance["corpus"]["utterances"] == 60
     assert provenance["corpus"]["speakers"] == 3

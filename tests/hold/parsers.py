@@ -1,6 +1,7 @@
 """Every parser of the package, with small valid files for it: what the fuzz tests and ``scripts/fuzz.py`` share."""
 
 import gzip
+import hashlib
 import io
 import json
 import math
@@ -329,6 +330,7 @@ def run_files() -> dict[str, bytes]:
     provenance = {
         "corpus": corpus, "models": [model], "protocol": {"name": "small-corpus", "text": "t"}, "seeds": [0],
         "packages": {}, "python": "3", "platform": "x", "speechstrata": "0", "created": "now",
+        "scores_sha256": hashlib.sha256(buffer.getvalue()).hexdigest(),
     }  # fmt: skip
     config = {"inputs": {"models": ["m"], "corpus": "c"}, "analysis": {"seed": 0}, "compute": {}}
     problem = {"what": "w", "where": "x", "reason": "r", "remedy": ""}

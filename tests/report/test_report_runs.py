@@ -1,5 +1,6 @@
 """A run folder is read as it was written, and a broken one is refused by file and field."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -81,6 +82,17 @@ def test_a_missing_or_torn_json_file_is_named(folder: Path, name: str) -> None:
         read_run(folder)
     (folder / name).unlink()
     with pytest.raises(InputError, match=f"cannot read .*{name}"):
+        read_run(folder)
+
+
+def test_a_table_that_is_not_the_one_written_is_not_given_to_the_parquet_reader(folder: Path) -> None:
+    file, provenance = folder / "scores.parquet", folder / "provenance.json"
+    whole = file.read_bytes()
+    digest = {"scores_sha256": hashlib.sha256(whole).hexdigest()}
+    provenance.write_text(json.dumps(json.loads(provenance.read_text()) | digest))
+    assert len(read_run(folder).scores)
+    file.write_bytes(whole[:200] + b"\xff" + whole[201:])
+    with pytest.raises(InputError, match=r"scores\.parquet is not the table that `analyze` wrote"):
         read_run(folder)
 
 

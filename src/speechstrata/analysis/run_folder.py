@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from speechstrata.errors import InputError, SpeechstrataError
-from speechstrata.files import atomic_path, read_json, write_json, write_text
+from speechstrata.files import atomic_path, read_json, sha256_of_file, write_json, write_text
 
 T = TypeVar("T")
 
@@ -175,8 +175,9 @@ class RunFolder:
         table = table.sort("score", "unit", "variant", "reference", "model", "index", "sample_set", maintain_order=True)
         with atomic_path(self.path / "scores.parquet") as partial:
             table.write_parquet(partial)
+            digest = sha256_of_file(partial)
         write_json(self.path / "config.json", config)
-        write_json(self.path / "provenance.json", provenance)
+        write_json(self.path / "provenance.json", {**provenance, "scores_sha256": digest})
         self.write_problems()
         return self.path / "scores.parquet"
 

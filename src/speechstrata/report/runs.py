@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 import polars as pl
 
 from speechstrata.errors import InputError
-from speechstrata.files import read_json, read_text
+from speechstrata.files import read_json, read_text, sha256_of_file
 
 #: Columns of ``scores.parquet``; the second value says whether a null is allowed.
 COLUMNS: dict[str, tuple[pl.DataType, bool]] = {
@@ -138,7 +138,9 @@ def read_run(folder: Path | str) -> Run:
         _model(_mapping(model, file, f"models[{number}]"), file, number)
         for number, model in enumerate(_field(provenance, "models", list, file))
     )
-    scores, missing = _read_scores(folder / "scores.parquet", models)
+    # Runs of earlier versions have no digest.
+    digest = _field({"scores_sha256": None, **provenance}, "scores_sha256", (str, type(None)), file)
+    scores, missing = _read_scores(folder / "scores.parquet", models, digest)
     protocol = _mapping(_field(provenance, "protocol", dict, file), file, "protocol")
     return Run(
         path=folder,
@@ -224,8 +226,11 @@ def _field(mapping: Mapping[str, Any], name: str, kind: type | tuple[type, ...],
     return value
 
 
-def _read_scores(file: Path, models: tuple[ModelInfo, ...]) -> tuple[pl.DataFrame, list[Problem]]:
+def _read_scores(file: Path, models: tuple[ModelInfo, ...], digest: str | None) -> tuple[pl.DataFrame, list[Problem]]:
     """The rows with a value, and one problem for each (model, score, variant) that has rows without."""
+    # polars ends the process on some damaged files.
+    if digest is not None and sha256_of_file(file) != digest:
+        raise InputError(f"{file} is not the table that `analyze` wrote: it was damaged or changed", _REMEDY)
     try:
         table = pl.read_parquet(file)
     except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:  # the last is no Exception
