@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from speechstrata.encoders.geometry import Clock, Convolution, clocks, frames_after
+from speechstrata.errors import EncoderError
 
 convolutions = st.builds(
     Convolution,
@@ -53,3 +54,9 @@ def test_too_few_samples_give_no_frame(stack: list[Convolution], samples: int) -
 
 def test_a_stack_can_start_from_another_clock() -> None:
     assert clocks([Convolution(2, 2)], Clock(160, 199.5)) == (Clock(320, 279.5),)
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(0, 1), (3, 0), (3, -2)])
+def test_a_convolution_that_does_not_move_is_an_error(kernel: int, stride: int) -> None:
+    with pytest.raises(EncoderError, match=f"kernel of {kernel} and a stride of {stride}"):
+        Convolution(kernel, stride)

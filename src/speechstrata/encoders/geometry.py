@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from speechstrata.errors import EncoderError
+
 
 @dataclass(frozen=True)
 class Convolution:
@@ -13,12 +15,22 @@ class Convolution:
         stride: in frames of its input.
         padding: zero frames added before the first one (and, for ``trailing`` None, after the last one).
         trailing: zero frames added after the last one, where they differ in number (causal convolutions).
+
+    Raises:
+        EncoderError: the kernel or the stride is not positive, as a damaged configuration may have it.
     """
 
     kernel: int
     stride: int
     padding: int = 0
     trailing: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.kernel < 1 or self.stride < 1:
+            raise EncoderError(
+                f"a convolution with a kernel of {self.kernel} and a stride of {self.stride}",
+                "mend the model's configuration",
+            )
 
     def frames(self, inputs: int) -> int:
         """How many outputs ``inputs`` input frames give; 0 where they are too few."""
