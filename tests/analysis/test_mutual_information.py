@@ -114,3 +114,7 @@ def test_what_does_not_fit_is_named():
         contingency_information([0, 1, 2], [0, 1])
     with pytest.raises(TooFewSamplesError):
         contingency_information(np.zeros(0, dtype=int), np.zeros(0, dtype=int))
+
+
+def test_the_entropy_of_one_label_is_zero_to_the_last_bit():
+    assert all(entropy(np.full(n, 3)) == 0 for n in range(1, 300))

@@ -61,8 +61,9 @@ def test_a_folder_that_holds_no_model(tmp_path: Path) -> None:
         load_encoder(tmp_path)
 
 
-def test_a_broken_configuration(copy: Path) -> None:
-    (copy / "config.json").write_text("{")
+@pytest.mark.parametrize("content", ["{", "5", "null"])
+def test_a_broken_configuration(copy: Path, content: str) -> None:
+    (copy / "config.json").write_text(content)
     with pytest.raises(EncoderError, match=r"config.json cannot be read"):
         load_encoder(copy)
 

@@ -54,6 +54,8 @@ def entropy(labels: ArrayLike) -> float:
     counts = counts[counts > 0]
     if len(counts) == 0:
         raise TooFewSamplesError("the entropy of no labels", "give at least one")
+    if len(counts) == 1:
+        return 0.0  # to the last bit
     return max(0.0, float(np.log(len(values)) - (counts * np.log(counts)).sum() / len(values)))
 
 

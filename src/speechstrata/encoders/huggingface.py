@@ -56,7 +56,7 @@ def read_config(source: str) -> dict[str, Any]:
     try:
         with quiet():
             config, _ = transformers.PreTrainedConfig.get_config_dict(source, **hub_options(source))
-    except (OSError, ValueError, RecursionError) as error:
+    except Exception as error:  # of a damaged configuration transformers makes any
         if path.is_dir():
             raise EncoderError(f"{source}/config.json cannot be read: {_first_line(error)}") from error
         raise EncoderError(

@@ -101,6 +101,7 @@ def unit_quality(units: NDArray[np.int64], phones_by_units: NDArray[np.int64]) -
     phone_entropy = _entropy(joint.sum(axis=1))
     mutual = phone_entropy + _entropy(joint.sum(axis=0)) - _entropy(joint.ravel())
     nothing = float("nan")
+    phones = int((phones_by_units.sum(axis=1) > 0).sum())
     return UnitQuality(
         frames=int(units.sum()),
         classes=len(units),
@@ -108,10 +109,11 @@ def unit_quality(units: NDArray[np.int64], phones_by_units: NDArray[np.int64]) -
         most_frequent=float(units.max(initial=0) / total),
         perplexity=float(np.exp(_entropy(units / total))),
         labelled_frames=labelled,
-        phones=int((phones_by_units.sum(axis=1) > 0).sum()),
+        phones=phones,
         phone_purity=float(joint.max(axis=0).sum()) if labelled else nothing,
         cluster_purity=float(joint.max(axis=1).sum()) if labelled else nothing,
-        pnmi=mutual / phone_entropy if labelled and phone_entropy > 0 else nothing,
+        # The entropy of one phone is zero but for rounding.
+        pnmi=mutual / phone_entropy if phones > 1 else nothing,
     )
 
 
