@@ -32,7 +32,9 @@ def main() -> None:
     parser.add_argument("--corpus", default="demo")
     parser.add_argument("--utterances", type=int, help="only the first so many of the corpus")
     parser.add_argument("--batch-seconds", type=float, default=40.0)
-    parser.add_argument("--bare-every", type=int, default=1, help="time the bare pass on every n-th batch; times n")
+    parser.add_argument(
+        "--bare-every", type=int, default=1, help="time the bare pass on every n-th batch, scaled by the audio"
+    )
     parser.add_argument("--all-layers", action="store_true", help="the convolutional layers too: 21 in all")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:

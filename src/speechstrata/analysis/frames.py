@@ -106,6 +106,7 @@ class FrameStatistics:
         """Begin the statistics of a sample set."""
         self.clear()
         self._set = sample_set
+        # They never add rows by themselves: ``_flush`` does, for all layers at once.
         for name, layer in self._layers.items():
             self._of_layer[name] = PartedMoments(layer.dim, self._views, n_parts=N_PARTS, buffer_rows=sys.maxsize)
         for clock in set(self._clocks.values()):

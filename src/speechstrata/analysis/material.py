@@ -13,7 +13,7 @@ from speechstrata.analysis.config import FRAME_SCORES, AnalysisConfig, Inputs, P
 from speechstrata.analysis.model_pass import Utterances
 from speechstrata.analysis.pooling import RowPlan
 from speechstrata.analysis.run_folder import Problem, RunFolder
-from speechstrata.analysis.samples import UnitSet, draw_samples, row_plan, unit_sets
+from speechstrata.analysis.samples import UnitSet, correlation_scores, draw_samples, row_plan, unit_sets
 from speechstrata.analysis.sampling import UnitSample, choose_protocol, sample_frames
 from speechstrata.analysis.sentence_pairs import SentencePairs, load_sentence_pairs
 from speechstrata.analysis.spans import SpanCollector, Spans, Unit
@@ -113,10 +113,7 @@ def prepare_material(inputs: Inputs, config: AnalysisConfig, run: RunFolder) -> 
 def _note_empty_samples(wanted: set[str], sets: Mapping[Unit, list[UnitSet]], corpus: str, run: RunFolder) -> None:
     """Say which scores have nothing to be computed from, though the corpus has their spans."""
     for unit, unit_sets_ in sets.items():
-        rows = {f"{kind}-{unit}" for kind in ("cca", "cka", "probe")}
-        if unit == "word":
-            rows |= {"cca-glove", "cca-agwe"}
-        if (missing := sorted(wanted & rows)) and any(each.inter is None for each in unit_sets_):
+        if (missing := sorted(wanted & correlation_scores(unit))) and any(each.inter is None for each in unit_sets_):
             error = TooFewSamplesError(
                 f"no {unit} occurs often enough", "use more speech, or a lower --min_words_per_type"
             )

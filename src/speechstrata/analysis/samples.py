@@ -218,6 +218,12 @@ def _abx_rows(spans: Spans, plan: RowPlan, chosen: Rows, variant: str, config: A
     )
 
 
+def correlation_scores(unit: Unit) -> set[str]:
+    """The scores that are computed from a unit's CCA sample; besides them cca-inter, where another model is given."""
+    scores = {f"{kind}-{unit}" for kind in ("cca", "cka", "probe")}
+    return scores | {"cca-glove", "cca-agwe"} if unit == "word" else scores
+
+
 def draw_samples(
     spans: Spans,
     protocol: Protocol,
@@ -231,9 +237,7 @@ def draw_samples(
     """
     drawn = []
     scores = set(config.scores)
-    correlates = {f"cca-{spans.unit}", f"cka-{spans.unit}", f"probe-{spans.unit}", "cca-inter"}
-    if spans.unit == "word":
-        correlates |= {"cca-glove", "cca-agwe"}
+    correlates = correlation_scores(spans.unit) | {"cca-inter"}
     none = np.zeros(0, dtype=np.int64)
 
     def sample(number: int, allowed: NDArray[np.bool_] | None = None) -> UnitSample:
